@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""All options: every module of this package has `OPTIONS`, a dictionary of group name to options, and is found here."""
+
+import importlib
+import os
+import pkgutil
+import sys
+
+from oslo_config import cfg
+from oslo_db import options as db_options
+from oslo_log import log
+from oslo_policy import opts as policy_opts
+
+import karbor.conf
+
+CONF = cfg.CONF
+
+_QUIET = [
+    'amqp=WARN',
+    'oslo_messaging=INFO',
+    'sqlalchemy=WARN',
+    'keystoneauth=WARN',
+    'taskflow=WARN',
+    'cheroot=WARN',
+    'alembic=WARN',
+]
+
+
+def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
+    """(group, options) pairs of Karbor's own options, for `oslo-config-generator`."""
+    return _collect('OPTIONS', 'SAMPLES')
+
+
+def _collect(*attributes: str) -> list[tuple[str, list[cfg.Opt]]]:
+    found: dict[str, list[cfg.Opt]] = {}
+    for name in sorted(m.name for m in pkgutil.iter_modules(karbor.conf.__path__) if m.name != 'opts'):
+        module = importlib.import_module(f'karbor.conf.{name}')
+        for attribute in attributes:
+            for group, options in getattr(module, attribute, {}).items():
+                found.setdefault(group, []).extend(options)
+    return list(found.items())
+
+
+def set_defaults(conf: cfg.ConfigOpts = CONF) -> None:
+    """Karbor's defaults of other libraries' options."""
+    db_options.set_defaults(conf, connection='sqlite:///$state_path/karbor.sqlite')
+    policy_opts.set_defaults(conf, 'policy.yaml')
+    log.set_defaults(default_log_levels=log.get_default_log_levels() + _QUIET)
+
+
+def register(conf: cfg.ConfigOpts = CONF) -> None:
+    """Register every option on ``conf``; harmless when repeated."""
+    if 'log_file' not in conf:
+        log.register_options(conf)
+    for group, options in _collect('OPTIONS'):
+        conf.register_opts(options, None if group == 'DEFAULT' else group)
+    set_defaults(conf)
+
+
+def parse(argv: list[str] | None = None, default_config_files: list[str] | None = None) -> cfg.ConfigOpts:
+    """Read command line and configuration files into the process's configuration, set up logging, and return it."""
+    register()
+    CONF(
+        sys.argv[1:] if argv is None else argv,
+        project='karbor',
+        prog=os.path.basename(sys.argv[0]),
+        default_config_files=default_config_files,
+    )
+    log.setup(CONF, 'karbor')
+    _warn_about_class_paths(CONF)
+    return CONF
+
+
+def check_files(conf: cfg.ConfigOpts = CONF) -> None:
+    """Raise cfg.Error or ValueError if the files of ``conf`` cannot be read now, or give one of Karbor's own options a
+    value that it cannot have: oslo.config would tell only where it is used.
+    """
+    trial = cfg.ConfigOpts()
+    register(trial)
+    files = [*(f'--config-file={path}' for path in conf.config_file), *(f'--config-dir={p}' for p in conf.config_dir)]
+    trial(files, project='karbor', default_config_files=[], default_config_dirs=[])
+    for group, options in _collect('OPTIONS'):
+        for option in options:
+            trial[option.dest] if group == 'DEFAULT' else trial[group][option.dest]  # noqa: B018  reading is the check
+
+
+def _warn_about_class_paths(conf: cfg.ConfigOpts) -> None:
+    from karbor.conf import retired
+
+    for option in retired.CLASS_PATHS:
+        if conf[option.name] is not None:
+            log.getLogger(__name__).warning('Option %s names a class of Karbor 1.6 and is ignored.', option.name)
