@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one repository for every table: get, find, count, create, update, delete, with filters as data.
+
+Each function takes part in the caller's transaction (`engine.writing`, `engine.reading`) or makes
+its own. Rows of tables that keep deleted rows are those not deleted, unless `deleted` is a filter.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+import sqlalchemy as sa
+from oslo_utils import timeutils
+from sqlalchemy import orm
+
+from karbor.db import engine, models
+
+Row = TypeVar('Row', bound=models.Base)
+Sort = Sequence[tuple[str, str]]  # (column, 'asc' or 'desc')
+
+
+@dataclass(frozen=True)
+class Contains:
+    """A filter: the column holds this text somewhere; `%` and `_` mean themselves."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """A filter: the column is one of these."""
+
+    values: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Between:
+    """A filter: the column is at least ``first`` and less than ``end``; None is open."""
+
+    first: Any = None
+    end: Any = None
+
+
+@dataclass(frozen=True)
+class Not:
+    """A filter: the column is not this."""
+
+    value: Any
+
+
+def get(model: type[Row], id: Any, **filters: Any) -> Row | None:
+    """The row whose primary key is ``id`` (a tuple where it has several columns), if it passes the filters."""
+    with engine.reading() as session:
+        return session.scalars(_select(model, _key(model, id) | filters)).one_or_none()
+
+
+def lock(model: type[Row], id: Any, **filters: Any) -> Row | None:
+    """As `get`, and nobody else writes or locks the row until the caller's transaction ends."""
+    with engine.writing() as session:
+        query = _select(model, _key(model, id) | filters).with_for_update()
+        return session.scalars(query.execution_options(populate_existing=True)).one_or_none()
+
+
+def find(
+    model: type[Row],
+    columns: Sequence[Any] | None = None,
+    filters: Mapping[str, Any] | None = None,
+    sort: Sort = (),
+    limit: int | None = None,
+    after: Any = None,
+    offset: int = 0,
+) -> Sequence[Any]:
+    """Rows of ``model``, or of its ``columns`` only (names, or labelled expressions), in the order of ``sort``.
+
+    ``after`` is a row (or a selection of the sort columns) that the first result must follow in
+    that order; NULL sorts lowest. A sort should end in a unique column.
+    """
+    table = model.__table__
+    query = (
+        sa.select(model)
+        if columns is None
+        else sa.select(*(getattr(model, c) if isinstance(c, str) else c for c in columns))
+    )
+    query = query.where(*_conditions(model, filters or {}))
+    if after is not None:
+        query = query.where(_following(table, sort, after))
+    for name, direction in sort:
+        query = query.order_by(_ordered(table.c[name], direction))
+    query = query.limit(limit).offset(offset or None)
+    with engine.reading() as session:
+        return session.scalars(query).all() if columns is None else session.execute(query).all()
+
+
+def count(model: type[Row], *conditions: Any, **filters: Any) -> int:
+    """How many rows pass the filters, and the ``conditions`` that no filter can tell."""
+    query = sa.select(sa.func.count()).select_from(model).where(*_conditions(model, filters), *conditions)
+    with engine.reading() as session:
+        return session.scalar(query) or 0
+
+
+def create(row: Row) -> Row:
+    """``row`` as it was inserted, with the values that the database gave."""
+    with engine.writing() as session:
+        session.add(row)
+        session.flush()
+        return row
+
+
+def create_many(model: type[Row], values: Sequence[Mapping[str, Any]]) -> None:
+    """Insert a row for each of ``values``, in as few statements as the database allows."""
+    if values:
+        with engine.writing() as session:
+            session.execute(model.__table__.insert(), list(values))  # type: ignore[attr-defined]
+
+
+def update(model: type[Row], id: Any, values: Mapping[str, Any], **expected: Any) -> bool:
+    """Whether the row ``id`` was as ``expected`` (a filter for each column) and now holds ``values``: a
+    compare-and-swap.
+    """
+    with engine.writing() as session:
+        query = sa.update(model).where(*_conditions(model, _key(model, id) | expected)).values(**values)
+        return matched(session, query) == 1
+
+
+def update_all(model: type[Row], values: Mapping[str, Any], **filters: Any) -> int:
+    """The number of rows that passed the filters and now hold ``values``."""
+    with engine.writing() as session:
+        return matched(session, sa.update(model).where(*_conditions(model, filters)).values(**values))
+
+
+def delete(model: type[Row], id: Any, **expected: Any) -> bool:
+    """Whether the row was there, as ``expected``, and is deleted now: marked in tables that keep deleted
+    rows, else removed.
+    """
+    if 'deleted' in model.__table__.c:
+        return update(model, id, {'deleted': True, 'deleted_at': timeutils.utcnow()}, **expected)
+    with engine.writing() as session:
+        return matched(session, sa.delete(model).where(*_conditions(model, _key(model, id) | expected))) == 1
+
+
+def matched(session: orm.Session, query: Any) -> int:
+    """The number of rows that an UPDATE or DELETE found."""
+    return cast(sa.CursorResult[Any], session.execute(query.execution_options(synchronize_session=False))).rowcount
+
+
+def _key(model: type[Row], id: Any) -> dict[str, Any]:
+    names = [c.name for c in model.__table__.primary_key]
+    return dict(zip(names, id if isinstance(id, tuple) else (id,), strict=True))
+
+
+def _select(model: type[Row], filters: Mapping[str, Any]) -> Any:
+    return sa.select(model).where(*_conditions(model, filters))
+
+
+def _conditions(model: type[Row], filters: Mapping[str, Any]) -> Iterator[Any]:
+    columns = model.__table__.c
+    if 'deleted' in columns and 'deleted' not in filters:
+        yield columns.deleted == sa.false()
+    for name, wanted in filters.items():
+        yield _condition(columns[name], wanted)
+
+
+def _condition(column: Any, wanted: Any) -> Any:
+    match wanted:
+        case Contains(text):
+            return sa.type_coerce(column, sa.Text).contains(text, autoescape=True)  # the text itself, of JSON, too
+        case OneOf(values):
+            return column.in_(values)
+        case Between(first, end):
+            return sa.and_(
+                True,
+                *([column >= first] if first is not None else []),
+                *([column < end] if end is not None else []),
+            )
+        case Not(None):
+            return column.is_not(None)
+        case Not(value):
+            return column != value
+        case None:
+            return column.is_(None)
+    return column == wanted
+
+
+def _ordered(column: Any, direction: str) -> Any:
+    """NULL lowest on every database: PostgreSQL alone has to be told, MariaDB could not read it."""
+    ordered = column.asc() if direction == 'asc' else column.desc()
+    if _may_be_null(column) and engine.engine().dialect.name == 'postgresql':
+        return ordered.nulls_first() if direction == 'asc' else ordered.nulls_last()
+    return ordered
+
+
+def _following(table: Any, sort: Sort, after: Any) -> Any:
+    """Rows behind ``after``: a <= x AND (a < x OR (a = x AND …)), the form that every database finds a range in."""
+    following: Any = sa.false()
+    for name, direction in reversed(sort):
+        column, value = table.c[name], getattr(after, name)
+        following = sa.or_(_behind(column, direction, value), sa.and_(_condition(column, value), following))
+    name, direction = sort[0]
+    column, value = table.c[name], getattr(after, name)
+    if value is None:
+        return following
+    at_most = column >= value if direction == 'asc' else column <= value
+    if _may_be_null(column) and direction == 'desc':
+        at_most = sa.or_(at_most, column.is_(None))
+    return sa.and_(at_most, following)
+
+
+def _behind(column: Any, direction: str, value: Any) -> Any:
+    if direction == 'asc':
+        return column.is_not(None) if value is None else column > value
+    if value is None:
+        return sa.false()
+    return sa.or_(column < value, column.is_(None)) if _may_be_null(column) else column < value
+
+
+def _may_be_null(column: Any) -> bool:
+    return column.nullable and not column.info.get('is_filled')
