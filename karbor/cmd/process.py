@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the processes of Karbor share: configuration, logging, database, transport, and cotyledon's workers."""
+
+import multiprocessing
+import os
+import random
+import sqlite3
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import cotyledon
+import sqlalchemy.exc
+from oslo_config import cfg
+from oslo_db import exception as db_exception
+from oslo_log import log
+
+import karbor.native_threads  # noqa: F401  before anything that imports oslo.messaging
+from karbor.conf import opts
+from karbor.db import engine, models, repository
+from karbor.rpc import transport
+
+CONF = cfg.CONF
+LOG = log.getLogger(__name__)
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 5.0  # between two looks whether the database is there
+TELL_SECONDS = 30.0  # between two lines in the log that it is not
+
+
+class Service(Protocol):
+    def start(self) -> None: ...
+    def stop(self) -> None: ...
+
+
+def connect() -> None:
+    """Connect this process to database and broker, as its configuration says."""
+    engine.configure(CONF)
+    transport.init(CONF)
+
+
+def reread() -> None:
+    """Read the configuration files again: mutable options have their new values, unless something is wrong with any."""
+    try:
+        opts.check_files(CONF)
+        CONF.mutate_config_files()
+    except (cfg.Error, ValueError) as fault:
+        LOG.error('The configuration is kept as it was: %s', fault)
+
+
+class Worker(cotyledon.Service):
+    """One worker process: connects for itself, since a connection does not survive a fork.
+
+    It waits for the database before it serves; with ``is_answering``, only for one that can be opened: without its
+    server it can say that it is away.
+    """
+
+    def __init__(self, worker_id: Any, make: Callable[[], Service], is_answering: bool) -> None:
+        super().__init__(worker_id)
+        transport.init(CONF)
+        self.service = make()
+        self._look = _open_database if is_answering else _use_database
+        self._ending = threading.Event()
+        self._is_begun = False
+
+    def run(self) -> None:
+        if _comes_true(self._look, self._ending):
+            self._is_begun = True
+            self.service.start()
+
+    def reload(self) -> None:
+        """On SIGHUP."""
+        reread()
+        reload = getattr(self.service, 'reload', None)
+        if reload is not None:
+            reload()
+
+    def terminate(self) -> None:
+        self._ending.set()
+        if self._is_begun:
+            self.service.stop()
+
+
+def _open_database() -> None:
+    engine.configure(CONF)
+
+
+def _use_database() -> None:
+    engine.configure(CONF)
+    repository.find(models.Installation, ['id'], limit=1)
+
+
+def _comes_true(look: Callable[[], None], ending: threading.Event) -> bool:
+    """Whether ``look`` found the database, which may take as long as it likes; not when the process ends before."""
+    pause, told = FIRST_PAUSE, -TELL_SECONDS
+    while not ending.is_set():
+        try:
+            look()
+            return True
+        except (db_exception.DBError, sqlalchemy.exc.SQLAlchemyError, sqlite3.Error) as fault:
+            if time.monotonic() - told > TELL_SECONDS:
+                told = time.monotonic()
+                LOG.error('Waiting for the database: %s', str(fault).splitlines()[0])
+        ending.wait(pause * random.uniform(0.5, 1.0))  # noqa: S311  no secret
+        pause = min(pause * 2, LONGEST_PAUSE)
+    return False
+
+
+def serve(make: Callable[[], Service], workers: Callable[[], int] = lambda: 1, is_answering: bool = False) -> None:
+    """Run what ``make`` returns in ``workers()`` processes, asked when configured, until SIGTERM or SIGINT.
+
+    On SIGHUP the configuration is read again, and the method `reload` of what has one is called.
+    """
+    try:
+        opts.parse()
+    except cfg.Error as fault:
+        sys.exit(f'{os.path.basename(sys.argv[0])}: {fault}')
+    context = multiprocessing.get_context('fork')
+    manager = cotyledon.ServiceManager(graceful_shutdown_timeout=CONF.graceful_shutdown_timeout + 5, mp_context=context)
+    manager.register_hooks(on_reload=reread)  # for a worker that it has to start anew
+    manager.add(Worker, workers=workers(), args=(make, is_answering))
+    manager.run()
