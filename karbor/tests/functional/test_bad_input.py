@@ -1,0 +1,315 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bad input for every field of every body: a 4xx in the form of a fault that names the field, and no row left."""
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from karbor.tests import fixtures
+from karbor.tests.fixtures import OTHER, PROVIDER, SHARES, Service, token
+
+NOWHERE = '00000000-0000-4000-8000-000000000000'
+LONG = 'x' * 256
+GONE = object()
+
+SHARE = {'id': 'share-1', 'type': 'OS::Manila::Share', 'name': 'a share'}
+PLAN: dict[str, Any] = {
+    'name': 'a plan',
+    'description': 'of one share',
+    'provider_id': SHARES,
+    'resources': [SHARE],
+    'parameters': {'OS::Manila::Share': {'force': True}},
+}
+NO_TEXT: list[Any] = [None, 5, True, 1.5, [], {}]
+NO_NAME = [*NO_TEXT, '', '   ', LONG, 'a\nb', 'a\x00b', '\x7f']
+NO_ID: list[Any] = [*NO_TEXT, '', 'x', '../../etc', LONG, 'a\x00b', NOWHERE]
+NO_OBJECT: list[Any] = [5, True, 'x', [], [{}]]
+NO_RESOURCE_ID = [*NO_TEXT, '', '.', '..', '../x', 'a/b', 'x' * 37, 'a b', 'a\n', 'ä', 'a\x00']
+NO_PARAMETERS: list[Any] = [
+    *NO_OBJECT,
+    {'OS::Manila::Share': 'x'},
+    {'OS::Manila::Share': []},
+    {'OS::Manila::Share': {'force': 'perhaps'}},
+    {'OS::Manila::Share': {'force': 2}},
+    {'OS::Manila::Share': {'force': {}}},
+    {'OS::Manila::Share': {'snapshot_name': True}},
+    {'OS::Manila::Share': {'unknown': 'x'}},
+    {'OS::Manila::Share': {'a\nb': 'x'}},
+    {'OS::Manila::Share': {'': 'x'}},
+    {'OS::Manila::Share': {'snapshot_name': 1.5}},
+    {'OS::Manila::Share#../x': {}},
+    {'OS::Manila::Share#': {}},
+    {'OS::Nothing::Known': {'a': 'b'}},
+    {'a' * 300: {}},
+    {'a\x00': {}},
+    {'': {}},
+]
+
+
+def _changed(body: dict[str, Any], path: tuple[Any, ...], value: Any) -> dict[str, Any]:
+    changed: Any = copy.deepcopy(body)
+    place = changed
+    for step in path[:-1]:
+        place = place[step]
+    if value is GONE:
+        del place[path[-1]]
+    else:
+        place[path[-1]] = value
+    return changed
+
+
+def _cases(body: dict[str, Any], *fields: tuple[tuple[Any, ...], list[Any]]) -> Iterator[Any]:
+    for path, values in fields:
+        for value in values:
+            name = '/'.join(map(str, path)) + '=' + ('missing' if value is GONE else repr(value)[:40])
+            yield pytest.param(_changed(body, path, value), '/'.join(map(str, path)), id=name)
+
+
+PLAN_CASES = list(
+    _cases(
+        {'plan': PLAN},
+        (('plan',), [GONE, None, *NO_OBJECT, {}]),
+        (('more',), [1]),
+        (('plan', 'more'), [1]),
+        (('plan', 'type'), ['x']),
+        (('plan', 'id'), [NOWHERE]),
+        (('plan', 'project_id'), [OTHER]),
+        (('plan', 'name'), [GONE, *NO_NAME]),
+        (('plan', 'description'), [5, True, [], {}, LONG, 'a\nb', 'a\x00b']),
+        (('plan', 'provider_id'), [GONE, *NO_ID]),
+        (('plan', 'resources'), [GONE, None, 5, 'x', {}, [], [SHARE, SHARE], [5], [None], ['x']]),
+        (('plan', 'resources', 0, 'id'), [GONE, *NO_RESOURCE_ID]),
+        (('plan', 'resources', 0, 'type'), [GONE, *NO_TEXT, '', ' ', 'x' * 65, 'a\nb', 'a\x00b']),
+        (('plan', 'resources', 0, 'name'), [GONE, *NO_NAME]),
+        (('plan', 'parameters'), [GONE, None, *NO_PARAMETERS]),
+    )
+)
+UPDATE_CASES = list(
+    _cases(
+        {'plan': {'name': 'new', 'description': 'new', 'status': 'started', 'resources': [SHARE]}},
+        (('plan',), [GONE, None, *NO_OBJECT, {}]),
+        (('more',), [1]),
+        (('plan', 'more'), [1]),
+        (('plan', 'provider_id'), [PROVIDER]),
+        (('plan', 'parameters'), [{}]),
+        (('plan', 'name'), NO_NAME),
+        (('plan', 'description'), [5, True, [], {}, LONG, 'a\nb']),
+        (('plan', 'status'), [*NO_TEXT, '', 'running', 'STARTED']),
+        (('plan', 'resources'), [None, 5, 'x', {}, [], [SHARE, SHARE], [5]]),
+        (('plan', 'resources', 0, 'id'), [GONE, *NO_RESOURCE_ID]),
+        (('plan', 'resources', 0, 'type'), [GONE, *NO_TEXT, '', 'x' * 65]),
+        (('plan', 'resources', 0, 'name'), [GONE, *NO_NAME]),
+    )
+)
+METADATA = [{'a': []}, {'a': {}}, {'a': 1.5}, {'a\nb': 'x'}, {'': 'x'}, {'k' * 256: 'x'}]
+CHECKPOINT_CASES = list(
+    _cases(
+        {'checkpoint': {'plan_id': '$PLAN', 'extra-info': {'a': 'b'}, 'extra_info': {}}},
+        (('checkpoint',), [GONE, None, *NO_OBJECT, {}]),
+        (('more',), [1]),
+        (('checkpoint', 'more'), [1]),
+        (('checkpoint', 'plan_id'), [GONE, *NO_ID, '$FOREIGN_PLAN', '$SHARES_PLAN']),
+        (('checkpoint', 'extra-info'), [*NO_OBJECT, *METADATA, {'scheduled_operation_id': 'x' * 37}]),
+        (('checkpoint', 'extra_info'), [*NO_OBJECT, *METADATA, {'created_by': 5}]),
+    )
+)
+RESET_CASES = list(
+    _cases(
+        {'os-resetState': {'state': 'error'}},
+        (('os-resetState',), [GONE, None, *NO_OBJECT, {}]),
+        (('more',), [1]),
+        (('os-resetState', 'more'), [1]),
+        (('os-resetState', 'state'), [*NO_TEXT, '', 'deleted', 'protecting', LONG]),
+    )
+)
+RESTORE_CASES = list(
+    _cases(
+        {
+            'restore': {
+                'provider_id': SHARES,
+                'checkpoint_id': '$CHECKPOINT',
+                'parameters': {},
+                'restore_target': None,
+                'restore_auth': {'type': 'password', 'username': None, 'password': None},
+            }
+        },
+        (('restore',), [GONE, None, *NO_OBJECT, {}]),
+        (('more',), [1]),
+        (('restore', 'more'), [1]),
+        (('restore', 'provider_id'), [GONE, *NO_ID, PROVIDER]),
+        (('restore', 'checkpoint_id'), [GONE, *NO_ID, '$FOREIGN_CHECKPOINT', '$FAILED_CHECKPOINT']),
+        (('restore', 'parameters'), [GONE, None, *NO_PARAMETERS]),
+        (('restore', 'restore_target'), [5, {}, 'http://other.example:5000/v3']),
+        (('restore', 'restore_auth'), [*NO_OBJECT, {'username': 'me'}, {'password': 'secret'}, {'a': {}}]),
+    )
+)
+
+
+class World:
+    """A service with something of everything, made once: nothing here may change it."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.ids = {
+            '$PLAN': self._plan(PROVIDER),
+            '$SHARES_PLAN': self._plan(SHARES),
+            '$FOREIGN_PLAN': self._plan(PROVIDER, OTHER),
+            '$CHECKPOINT': self._checkpoint('available'),
+            '$FAILED_CHECKPOINT': self._checkpoint('error'),
+            '$FOREIGN_CHECKPOINT': self._checkpoint('available', OTHER),
+        }
+
+    def _plan(self, provider: str, project: str = fixtures.PROJECT) -> str:
+        made = self.service.post(f'/v1/{project}/plans', {'plan': PLAN | {'provider_id': provider}}, **token(project))
+        return made.json['plan']['id']
+
+    def _checkpoint(self, status: str, project: str = fixtures.PROJECT) -> str:
+        return fixtures.record_checkpoint(SHARES, status, project)
+
+    def filled(self, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: self.filled(inner) for name, inner in value.items()}
+        return self.ids.get(value, value) if isinstance(value, str) else value
+
+
+@pytest.fixture(scope='module')
+def world() -> Iterator[World]:
+    with fixtures.service() as service:
+        yield World(service)
+
+
+def _refused(world: World, verb: str, path: str, body: Any, field: str, **headers: str) -> None:
+    before = world.service.rows()
+    response = world.service.request(verb, path, world.filled(body), **headers)
+    assert 400 <= response.status_int < 500, response.text
+    ((name, fault),) = response.json.items()
+    assert fault['code'] == response.status_int
+    assert name in ('badRequest', 'itemNotFound', 'conflictingRequest'), response.text
+    assert len(fault['message']) < 300 and '\n' not in fault['message'] and '(?' not in fault['message']
+    if response.status_int == 400:
+        named = [part for part in field.split('/') if not part.isdigit()]
+        assert any(part in fault['message'] for part in named), fault['message']
+    assert world.service.rows() == before
+
+
+@pytest.mark.parametrize(('body', 'field'), PLAN_CASES)
+def test_a_plan_is_refused_when_a_field_is_bad(world: World, body: Any, field: str) -> None:
+    _refused(world, 'POST', '/plans', body, field)
+
+
+@pytest.mark.parametrize(('body', 'field'), UPDATE_CASES)
+def test_an_update_of_a_plan_is_refused_when_a_field_is_bad(world: World, body: Any, field: str) -> None:
+    path = f'/plans/{world.ids["$SHARES_PLAN"]}'
+    before = world.service.get(path).json
+    _refused(world, 'PUT', path, body, field)
+    assert world.service.get(path).json == before
+
+
+@pytest.mark.parametrize(('body', 'field'), CHECKPOINT_CASES)
+def test_a_checkpoint_is_refused_when_a_field_is_bad(world: World, body: Any, field: str) -> None:
+    _refused(world, 'POST', f'/providers/{PROVIDER}/checkpoints', body, field)
+
+
+@pytest.mark.parametrize(('body', 'field'), RESET_CASES)
+def test_a_reset_is_refused_when_a_field_is_bad(world: World, body: Any, field: str) -> None:
+    _refused(world, 'PUT', f'/providers/{SHARES}/checkpoints/{world.ids["$CHECKPOINT"]}', body, field)
+
+
+@pytest.mark.parametrize(('body', 'field'), RESTORE_CASES)
+def test_a_restore_is_refused_when_a_field_is_bad(world: World, body: Any, field: str) -> None:
+    _refused(world, 'POST', '/restores', body, field)
+
+
+BODIES: list[Any] = [b'', b'null', b'[]', b'5', b'"x"', b'{', b'\xff\xfe', b'{"plan": NaN}', b'{"plan": "\\ud800"}']
+WRITES = [
+    ('POST', '/plans'),
+    ('PUT', '/plans/$SHARES_PLAN'),
+    ('POST', f'/providers/{PROVIDER}/checkpoints'),
+    ('PUT', f'/providers/{SHARES}/checkpoints/$CHECKPOINT'),
+    ('POST', '/restores'),
+]
+
+
+@pytest.mark.parametrize('body', [*BODIES, b'[' * 5000, b'{"plan":' * 500 + b'1' + b'}' * 500])
+@pytest.mark.parametrize(('verb', 'path'), WRITES)
+def test_a_body_is_refused_when_it_is_no_object(world: World, verb: str, path: str, body: bytes) -> None:
+    _refused(
+        world, verb, '/'.join(world.filled(part) for part in path.split('/')), body, 'body/plan/restore/checkpoint/os'
+    )
+
+
+@pytest.mark.parametrize(
+    'kind', ['', 'text/plain', 'application/x-www-form-urlencoded', 'multipart/form-data; boundary=x']
+)
+@pytest.mark.parametrize(('verb', 'path'), WRITES)
+def test_a_body_is_refused_when_its_type_is_not_json(world: World, verb: str, path: str, kind: str) -> None:
+    headers = {'Content-Type': kind}
+    _refused(world, verb, '/'.join(world.filled(p) for p in path.split('/')), {'plan': PLAN}, 'Content-Type', **headers)
+
+
+def test_a_plan_is_refused_when_its_extra_info_is_nested_too_deeply(world: World) -> None:
+    deep: Any = 1
+    for _ in range(200):
+        deep = {'a': deep}
+    _refused(world, 'POST', '/plans', {'plan': PLAN | {'resources': [SHARE | {'extra_info': deep}]}}, 'body')
+
+
+QUERIES = [
+    *[f'limit={value}' for value in ('0', '-1', 'x', '', '1.5', '99999999999999999999', '%00')],
+    *[f'offset={value}' for value in ('-1', 'x', '2147483648', '%20')],
+    *[f'sort={value}' for value in ('x', 'id:up', 'id:asc:desc', ',', 'id,,', 'project_id', 'deleted', '%00')],
+    *['sort_key=x', 'sort_dir=up', 'sort=id&sort_key=id', 'sort=id&sort_dir=asc'],
+    *[f'marker={value}' for value in (NOWHERE, 'x', '%00', LONG, '%27', '1 OR 1=1')],
+]
+LISTS = ['/plans', '/restores', '/operation_logs', f'/providers/{SHARES}/checkpoints', '/providers']
+
+
+@pytest.mark.parametrize('query', QUERIES)
+@pytest.mark.parametrize('path', [*LISTS, '/protectables/OS::Cinder::Volume/instances'])
+def test_a_list_is_refused_when_its_query_is_bad(world: World, path: str, query: str) -> None:
+    name = query.partition('=')[0]
+    _refused(world, 'GET', f'{path}?{query}', None, f'{name}/{name.partition("_")[0]}')
+
+
+@pytest.mark.parametrize(
+    'query', ['start_date=x', 'start_date=2020-13-01', 'end_date=2020-1-1', 'end_date=20200101', 'start_date=']
+)
+def test_checkpoints_are_refused_when_a_date_is_bad(world: World, query: str) -> None:
+    _refused(world, 'GET', f'/providers/{SHARES}/checkpoints?{query}', None, query.partition('=')[0])
+
+
+@pytest.mark.parametrize(
+    'value', ['x', '5', '[]', '{1,2}', '{', '%7B%27a%27:%20b%27x%27%7D', '(' * 4000, '{[]:1}', 'a' * 5000]
+)
+def test_instances_are_refused_when_parameters_are_no_object(world: World, value: str) -> None:
+    for path in ('instances', 'instances/volume.1'):
+        _refused(world, 'GET', f'/protectables/OS::Cinder::Volume/{path}?parameters={value}', None, 'parameters')
+
+
+IDS = ['x', '..', 'a b', '%00', '%27', 'x' * 300]
+ITEMS = ['/plans/{}', '/restores/{}', '/operation_logs/{}', '/operation_logs/{}/resources', '/providers/{}']
+
+
+@pytest.mark.parametrize('id', [*IDS, NOWHERE])
+@pytest.mark.parametrize('path', [*ITEMS, f'/providers/{SHARES}/checkpoints/{{}}', '/providers/{}/checkpoints'])
+def test_an_item_is_refused_when_its_id_is_bad(world: World, path: str, id: str) -> None:
+    _refused(world, 'GET', path.format(id), None, 'plan_id/restore_id/operation_log_id/provider_id/checkpoint_id')
+
+
+@pytest.mark.parametrize('path', ['/plans/$PLAN', f'/providers/{SHARES}/checkpoints/$CHECKPOINT'])
+@pytest.mark.parametrize('verb', ['GET', 'PUT', 'DELETE'])
+def test_another_projects_object_is_as_good_as_missing(world: World, verb: str, path: str) -> None:
+    body = {'plan': {'name': 'mine'}} if 'plans' in path else {'os-resetState': {'state': 'error'}}
+    told = []
+    for id in (world.ids[path.rpartition('/')[2]], NOWHERE):
+        foreign = f'/v1/{OTHER}{path.rpartition("/")[0]}/{id}'
+        response = world.service.request(verb, foreign, body, **token(OTHER))
+        assert response.status_int == 404
+        told.append(response.json['itemNotFound']['message'].replace(id, 'ID'))
+    assert told[0] == told[1]
+
+
+def test_nothing_was_logged_as_unexpected_when_all_input_was_bad(world: World) -> None:
+    assert 'A request failed unexpectedly' not in (world.service.folder / 'karbor.log').read_text()

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Versioned objects: what crosses RPC must not change without a new version."""
+
+from oslo_versionedobjects import fixture
+
+from karbor.objects import base, checkpoint, operation_log, plan, restore
+
+FINGERPRINTS = {
+    'Checkpoint': '1.0-a0c985cc9750a29e5472a559bb3ae392',
+    'OperationLog': '1.0-ba5067f0f07bf27d259aa6af6a4101fc',
+    'Plan': '1.0-7560f23828f59da1455c89383a1702dc',
+    'Restore': '1.0-fecbc0677a8df69880a5fb0336e68ee5',
+}
+
+
+def test_a_changed_object_has_a_new_version():
+    """When this fails, raise VERSION of the object that changed, and write its new fingerprint here."""
+    checker = fixture.ObjectVersionChecker(base.registry.obj_classes())
+    expected, actual = checker.test_hashes(FINGERPRINTS)
+    assert actual == expected
+
+
+def test_an_object_arrives_as_it_was_sent():
+    sent = plan.Plan.new(name='p', parameters={'T': {'flag': True, 'n': 3}}, resources=[{'id': 'a', 'type': 'T'}])
+    arrived = base.KarborObject.obj_from_primitive(sent.obj_to_primitive())
+    assert isinstance(arrived, plan.Plan)
+    assert arrived.parameters == {'T': {'flag': True, 'n': 3}}
+    assert arrived.resources == sent.resources
+
+
+def test_every_object_has_a_table_for_its_fields():
+    for module_class in (checkpoint.Checkpoint, operation_log.OperationLog, restore.Restore):
+        assert set(module_class.fields) <= set(module_class.model.__table__.c.keys())
