@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The examples of the API reference: requests and replies of the main job, as a Karbor with its sandbox gave them.
+
+Ids, times and addresses are replaced by such that stay the same, so that recording again changes nothing but what the
+API has changed.
+"""
+
+import json
+import re
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+import api_ref
+import requests
+from demo_service import Service, spare_proxies
+
+SHARE, PROJECT = 'OS::Manila::Share', 'OS::Keystone::Project'
+PROVIDER = 'cf56bd3e-97a7-4078-b6d5-f36246333fd9'
+BASE = '/v1/{project_id}'
+CHECKPOINTS = f'{BASE}/providers/{{provider_id}}/checkpoints'
+UUID = re.compile(r'\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b|\b[0-9a-f]{32}\b')
+MOMENT = re.compile(r'\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}')
+DATE = re.compile(r'"\d{4}-\d\d-\d\d"')
+SECONDS = 30
+
+
+class Recorder:
+    """Asks a running Karbor as the user demo, and keeps what it is told to."""
+
+    def __init__(self, service: Service, folder: Path) -> None:
+        self.url, self.folder = service.ready['karbor'], folder
+        self.variables = {'project_id': service.user('demo')['project_id'], 'provider_id': PROVIDER}
+        self.session = requests.Session()
+        self.session.headers['X-Auth-Token'] = str(service.session('demo').get_token())
+        self.ids: dict[str, str] = {PROVIDER: PROVIDER}
+        self.moments: dict[str, str] = {}
+
+    def ask(self, verb: str, path: str, body: Any = None, keep: bool = True, **query: Any) -> Any:
+        """The reply's body; request and reply are kept as the example of this call."""
+        address = path.removeprefix('/v1').format(**self.variables)
+        reply = self.session.request(verb, self.url + address, json=body, params=query, timeout=SECONDS)
+        reply.raise_for_status()
+        answer = reply.json() if reply.content else None
+        if keep:
+            name = api_ref.sample_name(verb, path)
+            for kind, value in (('request', body), ('reply', answer)):
+                if value:
+                    (self.folder / f'{name}.{kind}.json').write_text(self._told(value))
+        return answer
+
+    def until(self, path: str, key: str, *busy: str) -> None:
+        """Return when the thing is in none of these states any more. Raises TimeoutError."""
+        end = time.monotonic() + SECONDS
+        while self.ask('GET', path, keep=False)[key]['status'] in busy:
+            if time.monotonic() > end:
+                raise TimeoutError(path)
+            time.sleep(0.1)
+
+    def _told(self, value: Any) -> str:
+        text = UUID.sub(self._id, json.dumps(value, indent=2, ensure_ascii=False))
+        text = DATE.sub('"2026-01-01"', MOMENT.sub(self._moment, text))
+        return text.replace(self.url.removesuffix('/v1'), 'http://controller:8799') + '\n'
+
+    def _id(self, found: re.Match[str]) -> str:
+        known = self.ids.get(found[0])
+        if known is None:
+            known = str(uuid.uuid5(uuid.NAMESPACE_URL, f'karbor {len(self.ids)}'))
+            self.ids[found[0]] = known = known if '-' in found[0] else known.replace('-', '')
+        return known
+
+    def _moment(self, found: re.Match[str]) -> str:
+        return self.moments.setdefault(found[0], f'2026-01-01T10:00:{len(self.moments) % 60:02d}.000000')
+
+
+def record(folder: Path) -> None:
+    """Do the main job, and write the examples into the folder in place of those that are there."""
+    spare_proxies()
+    for file in folder.glob('*.json'):
+        file.unlink()
+    with Service() as service:
+        recorder = Recorder(service, folder)
+        share = _look(recorder)
+        _plan(recorder, share)
+        _protect(recorder)
+        _restore(recorder)
+        _logs(recorder)
+        _cancel(recorder)
+        _remove(recorder)
+
+
+def _look(recorder: Recorder) -> dict[str, Any]:
+    recorder.ask('GET', f'{BASE}/protectables')
+    recorder.ask('GET', f'{BASE}/providers')
+    recorder.ask('GET', f'{BASE}/providers/{{provider_id}}')
+    recorder.variables['type'] = PROJECT
+    recorder.ask('GET', f'{BASE}/protectables/{{type}}')
+    recorder.variables['type'] = SHARE
+    instances = recorder.ask('GET', f'{BASE}/protectables/{{type}}/instances', sort='name:asc')['instances']
+    share = next(found for found in instances if found['name'] == 'documents')
+    recorder.variables['id'] = share['id']
+    recorder.ask('GET', f'{BASE}/protectables/{{type}}/instances/{{id}}')
+    return {name: share[name] for name in ('id', 'type', 'name')}
+
+
+def _plan(recorder: Recorder, share: dict[str, Any]) -> None:
+    plan = {
+        'name': 'documents',
+        'description': None,
+        'provider_id': PROVIDER,
+        'resources': [share],
+        'parameters': {SHARE: {'snapshot_name': 'nightly'}},
+    }
+    made = recorder.ask('POST', f'{BASE}/plans', {'plan': plan})['plan']
+    recorder.variables['plan_id'] = made['id']
+    recorder.ask('PUT', f'{BASE}/plans/{{plan_id}}', {'plan': {'description': 'Every night.'}})
+    recorder.ask('GET', f'{BASE}/plans/{{plan_id}}')
+    recorder.ask('GET', f'{BASE}/plans')
+
+
+def _protect(recorder: Recorder) -> None:
+    wanted = {'checkpoint': {'plan_id': recorder.variables['plan_id'], 'extra-info': {'reason': 'before the audit'}}}
+    made = recorder.ask('POST', CHECKPOINTS, wanted)['checkpoint']
+    recorder.variables['checkpoint_id'] = made['id']
+    recorder.until(f'{CHECKPOINTS}/{{checkpoint_id}}', 'checkpoint', 'protecting')
+    recorder.ask('GET', f'{CHECKPOINTS}/{{checkpoint_id}}')
+    recorder.ask('GET', CHECKPOINTS)
+
+
+def _restore(recorder: Recorder) -> None:
+    restore = {
+        'provider_id': PROVIDER,
+        'checkpoint_id': recorder.variables['checkpoint_id'],
+        'parameters': {f'{SHARE}#{recorder.variables["id"]}': {'restore_name': 'documents-restored'}},
+    }
+    made = recorder.ask('POST', f'{BASE}/restores', {'restore': restore})['restore']
+    recorder.variables['restore_id'] = made['id']
+    recorder.until(f'{BASE}/restores/{{restore_id}}', 'restore', 'in_progress')
+    recorder.ask('GET', f'{BASE}/restores/{{restore_id}}')
+    recorder.ask('GET', f'{BASE}/restores')
+
+
+def _cancel(recorder: Recorder) -> None:
+    ids = {name: recorder.variables[f'{name}_id'] for name in ('provider', 'checkpoint')}
+    restore = {'provider_id': ids['provider'], 'checkpoint_id': ids['checkpoint'], 'parameters': {}}
+    made = recorder.ask('POST', f'{BASE}/restores', {'restore': restore}, keep=False)['restore']
+    (log,) = recorder.ask('GET', f'{BASE}/operation_logs', keep=False, restore_id=made['id'])['operation_logs']
+    recorder.variables['operation_log_id'] = log['id']
+    recorder.ask('POST', f'{BASE}/operation_logs/{{operation_log_id}}/action', {'cancel': {}})
+    recorder.until(f'{BASE}/operation_logs/{{operation_log_id}}', 'operation_log', 'restoring')
+
+
+def _logs(recorder: Recorder) -> None:
+    for place in (f'{BASE}/operation_logs', f'{BASE}/providers/{{provider_id}}/operation_logs'):
+        logs = recorder.ask('GET', place)['operation_logs']
+        recorder.variables['operation_log_id'] = logs[0]['id']
+        recorder.ask('GET', f'{place}/{{operation_log_id}}')
+    recorder.ask('GET', f'{BASE}/operation_logs/{{operation_log_id}}/resources')
+
+
+def _remove(recorder: Recorder) -> None:
+    recorder.ask('PUT', f'{CHECKPOINTS}/{{checkpoint_id}}', {'os-resetState': {'state': 'error'}})
+    recorder.ask('DELETE', f'{CHECKPOINTS}/{{checkpoint_id}}')
+    recorder.until(f'{CHECKPOINTS}/{{checkpoint_id}}', 'checkpoint', 'deleting')
+    recorder.ask('DELETE', f'{BASE}/plans/{{plan_id}}')
