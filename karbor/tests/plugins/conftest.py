@@ -14,7 +14,6 @@ from karbor.sandbox.cloud import Sandbox
 from karbor.tests.plugins.driver import SPEED, Case, Driver, cases
 
 
-
 @pytest.fixture(scope='session', autouse=True)
 def options() -> None:
     opts.register()
