@@ -13,7 +13,7 @@ from karbor.clients import Cloud
 from karbor.plugins import share, toolkit
 from karbor.plugins.interface import Resource
 from karbor.sandbox.cloud import Sandbox
-from karbor.tests.plugins.driver import Driver, files_of, new_share, of_share
+from karbor.tests.plugins.driver import SPEED, Driver, files_of, new_share, of_share
 
 CONF = cfg.CONF
 
@@ -227,8 +227,10 @@ def test_the_share_is_reverted_in_place_when_its_own_id_is_wanted(sandbox: Sandb
     case.change()
     work = driver.work(case, 'restore')
     assignment = driver.assignment(case, 'restore', {'share_id': case.resource.id})
+    sandbox.clock.speed = 0
     handle = work.start(assignment)
     assert work.find(assignment) is not None, 'while it is reverted, that is found'
+    sandbox.clock.speed = SPEED
     state = driver.go_on(work, assignment, handle)
     assert (state.word, state.new_id) == ('active', None)
     assert case.content(case.resource.id) == before
