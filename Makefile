@@ -27,7 +27,7 @@ run: $(VENV)/.installed ## Karbor with the sandbox cloud, until Ctrl-C; prints w
 	@$(BIN)/python tools/run.py
 
 test: $(VENV)/.installed ## every test that needs no server
-	$(BIN)/python -m pytest -m 'not services and not faults' -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m 'not services and not faults' -n 4 --dist loadfile
 
 test-services: $(VENV)/.installed ## the tests on MariaDB, PostgreSQL, RabbitMQ and Redis
 	$(BIN)/python -m pytest -m 'services and not faults' -n 2 --dist loadfile
