@@ -22,6 +22,7 @@ from concurrent import futures
 from pathlib import Path
 from typing import Any
 
+import bench_cloud
 import bench_content
 import bench_engine
 import bench_load
@@ -47,6 +48,7 @@ class Bench:
         self.site, self.wanted = site, wanted
         self.statuses: Counter[str] = Counter()
         self._filled = False
+        self._took: dict[int, float] = {}
         self._plan_ids: list[str] = []
         self._connection = http.client.HTTPConnection(*site.address, timeout=60)
 
@@ -67,6 +69,8 @@ class Bench:
             _say(f'{self.site.database}: not 200: {refused}')
 
     def _phases(self) -> Iterator[tuple[list[str], Callable[[], Figures]]]:
+        if self.site.database == 'mariadb':
+            yield ['idle_statements_per_s'], lambda: bench_cloud.idle(self.site)
         yield [f'rss_{name}_mb' for name in self.site.pids], self._memory
         yield _rates('post_plan'), lambda: self._rate('post_plan', self.site.writes, self._post_plan())
         for name, requests in self._reads().items():
@@ -76,9 +80,13 @@ class Bench:
             if number == max(RUNS):
                 names.append(f'rss_protection_{number}_mb')
             yield names, lambda number=number: self._checkpoints(number)
+        yield ['checkpoint_fit_r2', 'checkpoint_fit_ms_per_resource'], self._fit
         yield ['checkpoints_100x10_posted_s', 'checkpoints_100x10_done_s'], self._burst
-        names = ['resources_per_s', 'sql_statements_per_resource', 'sql_commits_per_resource']
+        names = ['resources_per_s', 'sql_statements_per_resource', 'sql_commits_per_resource', 'flow_build_10000_s']
         yield names, self._engine
+        if self.site.deployment:
+            yield bench_cloud.WORKER_NAMES, lambda: bench_cloud.workers(self.site)
+            yield bench_cloud.CLOUD_NAMES, lambda: bench_cloud.shares(self.site)
 
     # -- memory
 
@@ -148,11 +156,21 @@ class Bench:
             post, whole, _ = self._available(plan['id'])
             posted.append(post * 1000)
             done.append(whole)
-        yield f'checkpoint_{number}_s', statistics.median(done), 's'
+        self._took[number] = statistics.median(done)
+        yield f'checkpoint_{number}_s', self._took[number], 's'
         for name in _post_name(number):
             yield name, statistics.median(posted), 'ms'
         if number == max(RUNS) and 'protection' in self.site.pids:
             yield f'rss_protection_{number}_mb', self.site.resident_mb()['protection'], 'MB'
+
+    def _fit(self) -> Figures:
+        """How well a line through the times of all sizes tells them, and its slope."""
+        for number in RUNS.keys() - self._took.keys():
+            for _ in self._checkpoints(number):
+                pass
+        sizes, seconds = zip(*self._took.items(), strict=True)
+        yield 'checkpoint_fit_r2', statistics.correlation(sizes, seconds) ** 2, ''
+        yield 'checkpoint_fit_ms_per_resource', 1000 * statistics.linear_regression(sizes, seconds).slope, 'ms'
 
     def _burst(self) -> Figures:
         """A hundred checkpoints of ten resources asked for at once: until all POSTs are answered, and all available."""
@@ -202,6 +220,10 @@ class Bench:
         yield 'resources_per_s', ENGINE_RESOURCES / measured['seconds'], '1/s'
         yield 'sql_statements_per_resource', measured['statements'] / ENGINE_RESOURCES, 'statements'
         yield 'sql_commits_per_resource', measured['commits'] / ENGINE_RESOURCES, 'commits'
+        if self.wanted('flow_build_10000_s'):
+            with self.site.empty_database() as url:
+                measured = bench_engine.measure(self.site.folder / 'large', url, max(RUNS))
+            yield 'flow_build_10000_s', measured['flow_build'], 's'
 
     # -- single requests
 
@@ -253,12 +275,18 @@ def _measure(database: str, folder: Path, prefix: str, machine: str) -> None:
     if absent:
         _say(f'{database}: left out, {absent} does not answer')
         return
+    about = {'database': database, 'transport': 'local' if database == 'sqlite' else 'rabbit', 'machine': machine}
     with bench_service.site(database, folder / database) as site:
-        for name, value, unit in Bench(site, lambda name: name.startswith(prefix)).figures():
-            figure = {'name': name, 'value': _rounded(value), 'unit': unit, 'database': database}
-            when = datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds')
-            figure |= {'transport': site.transport, 'when': when, 'machine': machine}
-            print(json.dumps(figure), flush=True)
+        _print(Bench(site, lambda name: name.startswith(prefix)).figures(), about)
+    if database != 'sqlite' and 'overhead_p95_s'.startswith(prefix):
+        _say(f'{database}: overhead_p95_s')
+        _print(bench_cloud.overhead(database, folder / f'{database}-slow'), about)
+
+
+def _print(figures: Figures, about: Json) -> None:
+    for name, value, unit in figures:
+        when = datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds')
+        print(json.dumps({'name': name, 'value': _rounded(value), 'unit': unit, 'when': when, **about}), flush=True)
 
 
 def _rounded(value: float) -> float:

@@ -51,6 +51,8 @@ class Site:
     writes: Project
     pids: dict[str, list[int]] = field(default_factory=dict)
     provider_id: str = NOOP
+    deployment: Deployment | None = None
+    cloud: Any = None  # what the sandbox told when it was ready
 
     def resident_mb(self) -> dict[str, float]:
         """Megabytes in memory of each kind of process, the mean where there are several."""
@@ -83,15 +85,15 @@ def _listens(port: int) -> bool:
 
 
 @contextlib.contextmanager
-def site(database: str, folder: Path) -> Iterator[Site]:
+def site(database: str, folder: Path, cloud_speed: float = 1.0) -> Iterator[Site]:
     """A Karbor that runs within the block, on a database of its own."""
     folder.mkdir()
-    with (_standalone if database == 'sqlite' else _processes)(database, folder) as made:
+    with _standalone(folder) if database == 'sqlite' else _processes(database, folder, cloud_speed) as made:
         yield made
 
 
 @contextlib.contextmanager
-def _standalone(database: str, folder: Path) -> Iterator[Site]:
+def _standalone(folder: Path) -> Iterator[Site]:
     options = folder / 'bench.conf'
     options.write_text(f'[DEFAULT]\n{OPTIONS}')
     state = folder / 'state'
@@ -99,7 +101,7 @@ def _standalone(database: str, folder: Path) -> Iterator[Site]:
     with _started(command, folder) as (process, ready):
         url = urlsplit(ready['karbor'])
         yield Site(
-            database,
+            'sqlite',
             'local',
             folder,
             f'sqlite:///{state}/karbor.sqlite',
@@ -115,9 +117,10 @@ def _unchecked(name: str) -> Project:
 
 
 @contextlib.contextmanager
-def _processes(database: str, folder: Path) -> Iterator[Site]:
+def _processes(database: str, folder: Path, cloud_speed: float) -> Iterator[Site]:
+    sandbox = ['karbor-sandbox', '--state-dir', str(folder / 'cloud'), '--speed', str(cloud_speed)]
     with (
-        _started(['karbor-sandbox', '--state-dir', str(folder / 'cloud')], folder) as (_, ready),
+        _started(sandbox, folder) as (_, ready),
         databases.temporary(database, folder) as url,
         broker.virtual_host() as transport,
     ):
@@ -126,18 +129,19 @@ def _processes(database: str, folder: Path) -> Iterator[Site]:
         with deployment.running():
             workers = {name.removeprefix('karbor-'): p.workers for name, p in deployment.processes.items()}
             address = ('127.0.0.1', deployment.port)
-            projects = (_logged_in(keystone, name) for name in ('demo', 'other'))
-            yield Site(database, 'rabbit', folder, url, address, *projects, workers)
+            projects = (log_in(ready, name) for name in ('demo', 'other'))
+            yield Site(database, 'rabbit', folder, url, address, *projects, workers, NOOP, deployment, ready)
 
 
-def _logged_in(keystone: Any, name: str) -> Project:
-    user = next(u for u in keystone.users if u['name'] == name)
+def log_in(cloud: Any, name: str) -> Project:
+    """The project of that user of the sandbox, with a token."""
+    user = next(u for u in cloud['users'] if u['name'] == name)
     who = {'name': name, 'password': user['password'], 'domain': {'id': 'default'}}
     asked = {
         'identity': {'methods': ['password'], 'password': {'user': who}},
         'scope': {'project': {'id': user['project_id']}},
     }
-    reply = requests.post(f'{keystone.auth_url}/auth/tokens', json={'auth': asked}, timeout=30)
+    reply = requests.post(f'{cloud["auth_url"]}/auth/tokens', json={'auth': asked}, timeout=30)
     reply.raise_for_status()
     return Project(user['project_id'], {'X-Auth-Token': reply.headers['X-Subject-Token']})
 

@@ -37,9 +37,9 @@ OPTIONS = {
         cfg.IntOpt('osapi_max_limit', default=1000, min=1, help='The most items that one page of a list holds.'),
         cfg.IntOpt(
             'osapi_max_request_body_size',
-            default=1048576,
+            default=4194304,
             min=1024,
-            help='The largest request body, in bytes.',
+            help='The largest request body, in bytes. A plan of 10,000 resources has about 1.1 million.',
         ),
         cfg.URIOpt('osapi_karbor_base_URL', help='The base of links in replies, where the API stands behind a proxy.'),
         cfg.BoolOpt(

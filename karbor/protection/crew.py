@@ -24,6 +24,7 @@ from karbor.statuses import OperationType, ResourceStatus
 
 CONF = cfg.CONF
 LOG = log.getLogger(__name__)
+AGE_SHARE = 1 / 32  # of the time that a resource has taken so far: until it is asked after again
 
 
 class Crew:
@@ -238,7 +239,7 @@ class Crew:
                 self._heard(item, state) if isinstance(state, State) else self._not_heard(item, state)
         now = time.monotonic()
         age = min((now - i.begun for i in items if i.position in self.polled), default=0.0)
-        usual = now + min(max(age / 16, CONF.protection.poll_first), work.poll_interval)
+        usual = now + min(max(age * AGE_SHARE, CONF.protection.poll_first), work.poll_interval)
         self.next_poll[work] = max(usual, *(i.not_before for i in items))
 
     def _heard(self, item: Item, state: State) -> None:
