@@ -84,7 +84,6 @@ class Begin(Step):
         if run.operation_type == OperationType.PROTECT:
             checkpoint.write_new(run.bank, run.checkpoint, installation_id=run.installation_id)
 
-    @_interruptible
     def revert(self, flow_failures: Mapping[str, Any], **_: Any) -> None:
         failures = list(flow_failures.values())
         if any(f.check(Interrupted) for f in failures):
