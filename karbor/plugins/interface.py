@@ -61,7 +61,7 @@ class Hook(IntFlag):
     COMPLETE = 8
 
 
-@dataclass
+@dataclass(slots=True)
 class Assignment:
     """The ``work`` that a method of `Work` is about: one resource in one operation.
 

@@ -47,11 +47,7 @@ class Crew:
         self.reports = Reports(run, self.calls, book)
         for item in self.polled.values():
             run.pools.places.keep(self._kind(item), run.id)
-        for item in items:
-            item.assignment.hook, item.assignment.check = hook, self.check
-            item.assignment.tell = self.reports.teller(item)
-            if run.restore is not None:
-                item.assignment.restore = self.reports.restore_for(item)
+            self._assign(item)
 
     def work(self) -> None:
         """Until every item is done or failed. Raises Interrupted, and OperationFailed for a protect that failed."""
@@ -133,6 +129,7 @@ class Crew:
             if max(item.not_before, self.held.get(item.work.service, 0.0)) > now or not self._takes_place(item):
                 self.todo.append(item)
                 continue
+            self._assign(item)
             self.live.add(item.position)
             self.starting.add(item.position)
             if not item.patience.faults:
@@ -140,6 +137,12 @@ class Crew:
                 begun = {} if item.hooks else {'started_at': timeutils.utcnow()}
                 self.book.enter(item.position, status=ResourceStatus.BUILD, **begun)
             self.calls.make(self._pool(item), self._started, item, self._start, item)
+
+    def _assign(self, item: Item) -> None:
+        work = item.assignment = self.run.assignment(item.resource, item.attempt)
+        work.hook, work.check, work.tell = self.hook, self.check, self.reports.teller(item)
+        if self.run.restore is not None:
+            work.restore = self.reports.restore_for(item)
 
     def _pool(self, item: Item) -> Any:
         return self.run.pools.waiting if item.work.waits else self.run.pools.hooks
@@ -293,6 +296,7 @@ class Crew:
         if self._is_over(item, error):
             return
         self._leave(item)
+        del item.assignment
         if item.new_id is not None:
             self.run.new_ids[item.resource.key] = item.new_id
         hooks = item.hooks | self.hook

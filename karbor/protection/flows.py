@@ -9,6 +9,7 @@ checkpoint with the first cause. A hook that no plugin has work for is left out.
 
 import contextlib
 import functools
+import itertools
 import operator
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -29,6 +30,7 @@ from karbor.statuses import CheckpointStatus, OperationType, ResourceStatus, Res
 
 LOG = log.getLogger(__name__)
 ERROR_INFO_LIMIT = 4096
+ROWS_AT_ONCE = 1000  # inserted by one statement: the driver needs several times their size
 
 
 def build(run: Run) -> linear_flow.Flow:
@@ -180,20 +182,20 @@ def _may_be_left_out(run: Run, node: Resource) -> bool:
 
 
 def _add_rows(run: Run, session: Any) -> None:
-    levels = run.graph.levels
-    rows = [
-        {
-            'operation_id': run.id,
-            'position': position,
-            'level': levels[position],
-            'resource_type': node.type,
-            'resource_id': node.id,
-            'resource_name': node.name,
-            'status_details': _unsupported(run, node),
-        }
-        for position, node in enumerate(run.graph.nodes)
-    ]
-    if rows:
+    levels, nodes = run.graph.levels, enumerate(run.graph.nodes)
+    while some := list(itertools.islice(nodes, ROWS_AT_ONCE)):
+        rows = [
+            {
+                'operation_id': run.id,
+                'position': position,
+                'level': levels[position],
+                'resource_type': node.type,
+                'resource_id': node.id,
+                'resource_name': node.name,
+                'status_details': _unsupported(run, node),
+            }
+            for position, node in some
+        ]
         session.execute(models.OperationResource.__table__.insert(), rows)  # type: ignore[attr-defined]
 
 

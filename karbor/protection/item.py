@@ -18,7 +18,7 @@ from karbor.protection.patience import Patience
 Handle = dict[str, Any]
 
 
-@dataclass
+@dataclass(slots=True)
 class Item:
     """A resource that the wave works on, between its row and its plugin."""
 
@@ -27,13 +27,14 @@ class Item:
     work: Work
     hooks: int
     handle: Handle | None
-    assignment: Assignment
+    attempt: int
     shown: tuple[Any, ...]  # status, details and progress, as written
     new_id: str | None
     begun: float = field(default_factory=time.monotonic)
     patience: Patience = field(default_factory=Patience)
     not_before: float = 0.0  # monotonic; when a call that met a passing fault is made again
     recorded: Handle | None = None  # the handle as it was written
+    assignment: Assignment = field(init=False, repr=False)  # only while it is worked on: it is large
 
     @property
     def instant(self) -> bool:
@@ -81,7 +82,7 @@ def _item(row: Any, run: runs.Run) -> Item:
         work=work,
         hooks=row.hooks,
         handle=row.handle,
-        assignment=run.assignment(resource, row.attempt),
+        attempt=row.attempt,
         shown=(row.status, row.status_details, row.progress),
         new_id=row.new_id,
         recorded=copy.deepcopy(row.handle),

@@ -20,6 +20,8 @@ Result = TypeVar('Result')
 class Patience:
     """The faults in a row that one call has met."""
 
+    __slots__ = ('_until', 'faults')
+
     def __init__(self) -> None:
         self.faults = 0
         self._until = 0.0

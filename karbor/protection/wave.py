@@ -8,7 +8,7 @@ it goes on where the rows stand: a recorded handle is polled on, a start without
 is looked up by `find`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from karbor.db import models, repository
@@ -16,7 +16,7 @@ from karbor.plugins.interface import Hook
 from karbor.protection import run as runs
 from karbor.protection.book import Book
 from karbor.protection.crew import Crew
-from karbor.protection.item import items_of
+from karbor.protection.item import Item, items_of
 from karbor.statuses import OperationType, ResourceStatus
 
 
@@ -28,29 +28,31 @@ class Wave:
 
     def work(self) -> None:
         """Raises Interrupted, and OperationFailed where one failed resource ends the operation."""
-        rows = self._rows()
-        failed = [row for row in rows if row.status == ResourceStatus.ERROR]
+        items, failed = self._items()
         if failed and self.run.operation_type == OperationType.PROTECT:
             raise runs.OperationFailed(runs.first_cause(failed))
         blocked = {ancestor for row in failed for ancestor in self.run.graph.ancestors(row.position)}
-        self.run.done = sum(row.status == ResourceStatus.ACTIVE for row in rows)
         book = Book(self.run)
-        for group in self._groups([row for row in rows if self._is_due(row)]):
-            Crew(self.run, self.hook, book, items_of(group, self.run), blocked).work()
+        for group in self._groups(items):
+            Crew(self.run, self.hook, book, group, blocked).work()
 
-    def _rows(self) -> Sequence[Any]:
-        return repository.find(
+    def _items(self) -> tuple[list[Item], list[Any]]:
+        """What is to be worked on, and the rows of what has failed; the other rows, which are large, are let go."""
+        rows = repository.find(
             models.OperationResource, filters={'operation_id': self.run.id}, sort=[('position', 'asc')]
         )
+        self.run.done = sum(row.status == ResourceStatus.ACTIVE for row in rows)
+        failed = [row for row in rows if row.status == ResourceStatus.ERROR]
+        return items_of(filter(self._is_due, rows), self.run), failed
 
-    def _groups(self, rows: list[Any]) -> Iterator[list[Any]]:
-        """``rows`` in the groups whose order counts."""
+    def _groups(self, items: list[Item]) -> Iterator[list[Item]]:
+        """``items`` in the groups whose order counts."""
         if self.hook is Hook.MAIN:
-            yield rows
+            yield items
             return
-        by_level: dict[int, list[Any]] = {}
-        for row in rows:
-            by_level.setdefault(row.level, []).append(row)
+        by_level: dict[int, list[Item]] = {}
+        for item in items:
+            by_level.setdefault(self.run.graph.levels[item.position], []).append(item)
         for level in sorted(by_level, reverse=self.hook is not Hook.PREPARE_BEGIN):
             yield by_level[level]
 
