@@ -43,7 +43,10 @@ def _collect(*attributes: str) -> list[tuple[str, list[cfg.Opt]]]:
 
 def set_defaults(conf: cfg.ConfigOpts = CONF) -> None:
     """Karbor's defaults of other libraries' options."""
-    db_options.set_defaults(conf, connection='sqlite:///$state_path/karbor.sqlite')
+    conf.register_opts(db_options.database_opts, 'database')
+    # As many as work at once: a connection that does not fit into the pool is made anew for each use.
+    database = {'connection': 'sqlite:///$state_path/karbor.sqlite', 'max_pool_size': 20}
+    cfg.set_defaults(db_options.database_opts, **database)
     policy_opts.set_defaults(conf, 'policy.yaml')
     log.set_defaults(default_log_levels=log.get_default_log_levels() + _QUIET)
 
