@@ -76,7 +76,7 @@ def cancel(operation_id: str) -> None:
 
     Raises OperationInvalidState when it has ended, or is one of Karbor 1.6, which nobody runs.
     """
-    values = {'cancel_requested': True}
+    values = {'cancel_requested': True, 'status_details': 'cancelling'}
     if repository.update(models.OperationLog, operation_id, values, ended_at=None, owner=repository.Not(None)):
         return
     operation = repository.get(models.OperationLog, operation_id)

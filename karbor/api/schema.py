@@ -190,7 +190,7 @@ def _required(error: Any) -> str:
 def _unknown(error: Any) -> str:
     allowed = error.schema.get('properties', {})
     unknown = statuses.clean(next(name for name in error.instance if name not in allowed), 64)
-    return f'unknown key {unknown}; allowed are {", ".join(allowed)}'
+    return f'unknown key {unknown}; ' + (f'allowed are {", ".join(allowed)}' if allowed else 'none is allowed')
 
 
 def _length(error: Any) -> str:

@@ -210,9 +210,12 @@ class RestoreShare(_MadeInManila):
 
     def cancel(self, work: Assignment, handle: Handle) -> bool:
         """A revert cannot be undone, and the share is the user's own: nothing is removed."""
-        if work.parameters.get('share_id') is not None or handle.get(self.id_key) == work.resource.id:
-            return True
-        return super().cancel(work, handle)
+        if work.parameters.get('share_id') is None and handle.get(self.id_key) != work.resource.id:
+            return super().cancel(work, handle)
+        share = SHARES.get(work.cloud, work.resource.id) if handle.get(self.id_key) else None
+        if share and SHARE_WORDS.meaning(share['status']) != 'error':
+            raise _refusal('refused', f'the revert of share {share["id"]} in place can be neither stopped nor undone')
+        return True
 
 
 class DeleteSnapshot(_OfSnapshot, toolkit.Removing):

@@ -310,7 +310,8 @@ class Removing(OneThing):
         except BUSY as unexpected:
             if self.words.meaning(thing['status']) != 'error':
                 raise
-            raise self._failure(handle, thing) from unexpected
+            again = f'{self.service} deletes it only once its state was reset by an administrator'
+            raise self._failure(handle, thing, again) from unexpected
         # A word of failure that was there before tells nothing of this removal, until it has had its time.
         failed_before = thing['status'] if self.words.meaning(thing['status']) == 'error' else None
         handle.update(asked=time.time(), failed_before=failed_before, request_id=keystone.latest_request_id())
@@ -320,8 +321,8 @@ class Removing(OneThing):
             return False
         return thing['status'] != handle.get('failed_before') or time.time() - handle['asked'] > REMOVE_AGAIN
 
-    def _failure(self, handle: Handle, thing: Thing) -> exception.BackendFault:
-        return self.fault('failed', handle, f'the {self.things.noun} is {thing["status"]}')
+    def _failure(self, handle: Handle, thing: Thing, *more: str) -> exception.BackendFault:
+        return self.fault('failed', handle, ': '.join((f'the {self.things.noun} is {thing["status"]}', *more)))
 
     def state(self, work: Assignment, handle: Handle, thing: Thing | None) -> State:
         if thing is None or self.words.meaning(thing['status']) == 'active':

@@ -20,7 +20,9 @@ CONF = cfg.CONF
 LOG = log.getLogger(__name__)
 PAUSE_SECONDS, LONGEST_PAUSE = 0.5, 10.0
 REMOVED = 'removed again, since the operation %s'
-LEFT = 'could not be removed after the operation had ended'
+LEFT = 'may be left: %s'
+TOO_SLOW = 'it was not gone in time'
+UNKNOWN = 'whether anything was made is not known'
 INTERRUPTED = 'interrupted, since the operation ended before its time'
 _MAKING = (OperationType.PROTECT, OperationType.RESTORE, OperationType.COPY)  # they leave something new in a back end
 
@@ -41,10 +43,10 @@ def after_failure(run: Run, reason: str) -> str:
                 values = {
                     'status': ResourceStatus.ERROR,
                     'progress': None,
-                    'status_details': LEFT if row in left else gone,
+                    'status_details': LEFT % left[row.position] if row.position in left else gone,
                 }
                 repository.update(models.OperationResource, (run.id, row.position), values)
-    return _with_left(reason, left)
+    return _with_left(reason, [row for row in rows if row.position in left])
 
 
 def _unwanted(run: Run) -> list[Any]:
@@ -61,7 +63,8 @@ def of_failed(run: Run, rows: Sequence[Any], reason: str) -> str:
     """Remove what was half made for ``rows``. ``reason``, with what is left."""
     with run.guarded(status_details=telling(reason)):
         pass
-    return _with_left(reason, _cancel_all(run, [row for row in rows if row.started_at is not None]))
+    left = _cancel_all(run, [row for row in rows if row.started_at is not None])
+    return _with_left(reason, [row for row in rows if row.position in left])
 
 
 def left_by(run: Run, reason: str) -> str:
@@ -82,50 +85,53 @@ def _with_left(reason: str, left: Sequence[Any]) -> str:
     if not left:
         return reason
     named = ', '.join(f'{row.resource_type} {row.resource_id}' for row in left[:20])
-    return f'{reason}; could not be removed: {named}'
+    return f'{reason}; may be left: what was made for {named}'
 
 
-def _cancel_all(run: Run, rows: Sequence[Any]) -> list[Any]:
-    """The rows whose leftovers are still there when `cleanup_timeout` is over, or most of `cancel_timeout`."""
+def _cancel_all(run: Run, rows: Sequence[Any]) -> dict[int, str]:
+    """Why there is, or may be, still something of a row, by position: once that is known of all, or `cleanup_timeout`
+    is over, or half of `cancel_timeout`.
+    """
     seconds = CONF.protection.cancel_timeout / 2 if run.cancelled.is_set() else CONF.protection.cleanup_timeout
     end = time.monotonic() + seconds
     works: dict[type[Work], Work] = {}
-    waiting, left, pause = list(rows), [], PAUSE_SECONDS
+    left: dict[int, str] = {}
+    waiting, pause = list(rows), PAUSE_SECONDS
     while waiting:
         answers = _asked(run, waiting, works, end)
-        left += [row for row, gone in zip(waiting, answers, strict=True) if gone is None]
+        left |= {row.position: why for row, why in zip(waiting, answers, strict=True) if isinstance(why, str)}
         waiting = [row for row, gone in zip(waiting, answers, strict=True) if gone is False]
         if waiting and time.monotonic() > end:
             break
         if waiting and run.stopping.wait(pause):
             run.check_owner()
         pause = min(pause * 1.5, LONGEST_PAUSE)
-    return left + waiting
+    return left | {row.position: TOO_SLOW for row in waiting}
 
 
-def _asked(run: Run, rows: Sequence[Any], works: dict[type[Work], Work], end: float) -> list[bool | None]:
-    """For each row whether nothing is left; None when asking again cannot help, or nobody answers until ``end``."""
+def _asked(run: Run, rows: Sequence[Any], works: dict[type[Work], Work], end: float) -> list[bool | str]:
+    """For each row whether nothing is left; a text when asking again cannot help, or nobody answers until ``end``."""
     try:
         calls = [run.pools.hooks.submit(_cancel, run, row, works) for row in rows]
     except RuntimeError as closed:
         raise Interrupted('the service stops') from closed
     futures.wait(calls, timeout=max(0.0, end - time.monotonic()))
-    return [call.result() if call.done() else None for call in calls]
+    return [call.result() if call.done() else TOO_SLOW for call in calls]
 
 
-def _cancel(run: Run, row: Any, works: dict[type[Work], Work]) -> bool | None:
-    """Whether nothing is left; None when asking again cannot help."""
+def _cancel(run: Run, row: Any, works: dict[type[Work], Work]) -> bool | str:
+    """Whether nothing is left; a text that says why there may be, when asking again cannot help."""
     resource = run.graph.nodes[row.position]
     made = run.work_for(resource)
     if made is None:
-        return True if row.handle is None else None
+        return True if row.handle is None else UNKNOWN
     try:
         if made not in works:
             works[made] = made(run.provider.config)
         work, assignment = works[made], run.assignment(resource, row.attempt)
         handle = row.handle if row.handle is not None else work.find(assignment)
         if handle is None:
-            return None if row.position in run.unheard else True
+            return UNKNOWN if row.position in run.unheard else True
         return bool(work.cancel(assignment, handle))
     except Interrupted:
         raise
@@ -136,4 +142,4 @@ def _cancel(run: Run, row: Any, works: dict[type[Work], Work]) -> bool | None:
         LOG.warning(
             'What operation %s made for %s %s cannot be removed: %s', run.id, resource.type, resource.id, told.text
         )
-        return False if told.transient else None
+        return False if told.transient else told.text

@@ -89,7 +89,8 @@ class Crew:
         if isinstance(stop, runs.Interrupted):
             raise stop
         if stop is not None:
-            raise exception.BackendFault('interrupted', 'karbor', detail='stopped: the operation failed') from stop
+            why = 'was cancelled' if isinstance(stop, runs.Cancelled) else 'failed'
+            raise exception.BackendFault('interrupted', 'karbor', detail=f'stopped: the operation {why}') from stop
 
     def _must_stop(self) -> Exception | None:
         return self._ended_by() if self.interrupted is None else self.interrupted

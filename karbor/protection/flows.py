@@ -218,6 +218,8 @@ def finish(run: Run, reason: str | None) -> None:
         _finish_in_bank(run, word, reason is not None)
     extra_info = _extra_info(run)
     with run.guarded():
+        if reason is None and run.operation_type != OperationType.DELETE:  # whose copies are gone
+            run.check_cancelled()
         write_end(run.operation, reason, timeutils.utcnow(), extra_info)
 
 

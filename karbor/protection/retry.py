@@ -22,7 +22,9 @@ def require(operation: OperationLog, checkpoint: Checkpoint) -> None:
     word = operation.operation_type
     if word not in RETRIED:
         needed = f'retry needs {" or ".join(RETRIED)}; begin a new {word} instead'
-        raise exception.OperationInvalidState(id=operation.id, operation_type=word, state='over', needed=needed)
+        raise exception.OperationInvalidState(
+            id=operation.id, operation_type=word, state=operation.status, needed=needed
+        )
     if operation.ended_at is None or operation.status != failed(word):
         state = operation.status
         needed = f'retry needs one that ended in {failed(word)}'

@@ -34,6 +34,7 @@ from karbor.statuses import OperationType
 CONF = cfg.CONF
 NOT_STARTED = 'not started: a resource that it depends on failed'
 CANCELLED = 'cancelled'
+CANCELLING = 'cancelling'
 OPERATION = models.OperationLog
 
 
@@ -159,6 +160,12 @@ class Run:
         if self.cancelled.is_set():
             raise Cancelled()
 
+    def check_cancelled(self) -> None:
+        """In a guarded transaction: raise Cancelled if somebody has asked for that, heard of or not."""
+        if repository.count(OPERATION, OPERATION.id == self.id, OPERATION.cancel_requested == sa.true()):
+            self.cancel()
+            raise Cancelled()
+
     def check_owner(self) -> None:
         """Raise Interrupted if another run is to go on with this, whatever is left to do."""
         self.check_lease()
@@ -172,7 +179,7 @@ class Run:
 
     def progress(self) -> dict[str, Any]:
         """What the operation's row tells while waves run."""
-        word = statuses.running(self.operation_type)
+        word = CANCELLING if self.cancelled.is_set() else statuses.running(self.operation_type)
         return {'status_details': f'{word}: {self.done} of {self._to_do} resources done'}
 
     @cached_property

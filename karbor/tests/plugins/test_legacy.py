@@ -302,7 +302,7 @@ def test_raw_words_of_a_cloud_are_shown_in_the_right_row(service, folder):
     assert (found['a'].status, found['b'].status) == ('active', 'error')
     assert found['b'].new_id == 'restored-b-copy1-copy1'
     assert 'Restore Tape failed: jammed' in found['b'].status_details
-    assert operation(restoring).error_info.endswith(f'could not be removed: {CARTRIDGE} b')
+    assert operation(restoring).error_info.endswith(f'may be left: what was made for {CARTRIDGE} b')
 
 
 def test_a_failed_protect_tells_the_plugins_reason_and_what_it_left(service, folder):
@@ -312,7 +312,7 @@ def test_a_failed_protect_tells_the_plugins_reason_and_what_it_left(service, fol
     assert state(checkpoint_id) == 'error'
     log = operation(operation_id)
     assert 'Create Tape failed: the tape is jammed' in log.error_info
-    assert log.error_info.endswith(f'could not be removed: {CARTRIDGE} a')
+    assert log.error_info.endswith(f'may be left: what was made for {CARTRIDGE} a')
     assert service.provider.bank.get_text(f'/checkpoints/{checkpoint_id}/resource-data/a/status') == 'error'
 
 
@@ -324,7 +324,7 @@ def test_verify_reports_words_and_an_error_without_exception_counts(service, fol
     found = rows(verifying)
     assert (found['a'].status, found['b'].status) == ('active', 'error')
     assert 'the copy is not-found' in found['b'].status_details
-    assert (operation(verifying).status, 'could not be removed' in operation(verifying).error_info) == ('fail', False)
+    assert (operation(verifying).status, 'may be left' in operation(verifying).error_info) == ('fail', False)
 
 
 def test_a_missing_getter_is_told_clearly(service, folder):

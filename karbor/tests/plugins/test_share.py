@@ -236,8 +236,23 @@ def test_the_share_is_reverted_in_place_when_its_own_id_is_wanted(sandbox: Sandb
     assert case.content(case.resource.id) == before
     assert case.restored() == {}
     assert work.find(assignment) is None
-    assert work.cancel(assignment, handle) is True
-    assert case.resource.id in sandbox.shares.shares
+
+
+def test_a_revert_is_cancelled_before_it_is_begun_and_never_after(sandbox: Sandbox, driver: Driver) -> None:
+    case = of_share(sandbox)
+    driver.run(case, 'protect')
+    work = driver.work(case, 'restore')
+    assignment = driver.assignment(case, 'restore', {'share_id': case.resource.id})
+    assert work.cancel(assignment, {}) is True
+    sandbox.clock.speed = 0
+    handle = work.start(assignment)
+    with pytest.raises(exception.BackendFault, match='can be neither stopped nor undone'):
+        work.cancel(assignment, handle)
+    sandbox.clock.speed = SPEED
+    driver.go_on(work, assignment, handle)
+    with pytest.raises(exception.BackendFault, match='can be neither stopped nor undone'):
+        work.cancel(assignment, handle)
+    assert sandbox.shares.shares[case.resource.id].status == 'available'
 
 
 def test_a_failed_revert_is_told_and_the_share_stays(

@@ -395,7 +395,7 @@ def test_a_row_does_not_say_removed_of_what_is_left(made, backend):
     backend.faults['cancel', 'a'] = backends.REFUSED
     backend.gate = threading.Event()
     _, o = service.protect(('Leaf', 'a'), ('Leaf', 'b'))
-    assert 'could not be removed: Leaf a' in operation(o).error_info
+    assert 'may be left: what was made for Leaf a' in operation(o).error_info
     assert 'removed again' not in rows(o)['a'].status_details
 
 

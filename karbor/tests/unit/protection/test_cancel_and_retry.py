@@ -13,6 +13,7 @@ from karbor import exception, submission
 from karbor.context import RequestContext
 from karbor.db import models, repository
 from karbor.plugins.interface import State
+from karbor.protection import flows
 from karbor.tests.unit.protection import backend as backends
 from karbor.tests.unit.protection.service import PROVIDER, Service
 from karbor.tests.unit.protection.test_operations import checkpoint, operation, rows, until
@@ -98,13 +99,53 @@ def test_an_operation_that_waits_is_cancelled_before_anything_is_made(service, b
     assert backend.calls == []
 
 
+@pytest.fixture
+def cancelled_last(monkeypatch):
+    """Somebody cancels when everything is done and only the end is to be written; the worker has not heard of it."""
+    usual = flows._finish_in_bank
+
+    def finish(run, word, failed):
+        if not failed:
+            submission.cancel(run.id)
+        usual(run, word, failed)
+
+    monkeypatch.setattr(flows, '_finish_in_bank', finish)
+
+
+def test_a_protect_that_is_cancelled_at_the_last_moment_is_cancelled(service, backend, cancelled_last):
+    checkpoint_id, operation_id = service.protect(('Leaf', 'a'))
+    log = operation(operation_id)
+    assert (log.status, log.error_info) == ('error', 'cancelled')
+    assert checkpoint(checkpoint_id).checkpoint_status == 'error'
+    assert service.provider.bank.get_json(f'/checkpoints/{checkpoint_id}/index.json')['status'] == 'error'
+    assert backend.objects == {}
+
+
+def test_a_delete_that_is_cancelled_when_all_is_gone_is_done(service, checkpoint_id, cancelled_last):
+    log = operation(service.delete(checkpoint_id))
+    assert (log.status, log.error_info) == ('deleted', None)
+    assert checkpoint(checkpoint_id).checkpoint_status == 'deleted'
+
+
+def test_it_can_be_seen_that_somebody_has_cancelled(service, backend):
+    backend.gate = threading.Event()
+    service.provider.protections['Leaf'].protect = type('Stuck', (Stuck,), {'backend': backend})
+    _, operation_id = service.protect(('Leaf', 'a'), wait=False)
+    until(lambda: backend.count('start') == 1)
+    submission.cancel(operation_id)
+    assert operation(operation_id).status_details == 'cancelling'
+    backend.gate.set()
+    assert service.conductor.wait_idle(20)
+
+
 def test_what_cannot_be_removed_is_listed(service, backend):
     backend.gate = threading.Event()
     backend.faults['cancel', 'b'] = backends.REFUSED
     _, operation_id = service.protect(('Leaf', 'a'), ('Leaf', 'b'), wait=False)
     until(lambda: len(backend.objects) == 2)
     log = cancelled(service, operation_id)
-    assert log.error_info == 'cancelled; could not be removed: Leaf b'
+    assert log.error_info == 'cancelled; may be left: what was made for Leaf b'
+    assert rows(operation_id)['b'].status_details.startswith('may be left: refused: ')
     assert [made['id'] for made in backend.objects.values()] == ['b']
 
 
@@ -127,7 +168,7 @@ def test_a_call_that_does_not_answer_holds_up_no_cancelling(service, backend):
     log = cancelled(service, operation_id)
     CONF.clear_override('cancel_timeout', 'protection')
     assert time.monotonic() - began < 10
-    assert log.error_info == 'cancelled; could not be removed: Leaf a'
+    assert log.error_info == 'cancelled; may be left: what was made for Leaf a'
     backend.gate.set()
 
 

@@ -167,7 +167,7 @@ def test_what_cannot_be_removed_is_told(service, backend):
     backend.faults['cancel', 'a'] = backends.REFUSED
     backend.gate = threading.Event()
     _, operation_id = service.protect(('Leaf', 'a'), ('Leaf', 'b'))
-    assert operation(operation_id).error_info.endswith('could not be removed: Leaf a')
+    assert operation(operation_id).error_info.endswith('may be left: what was made for Leaf a')
 
 
 def test_faults_while_polling_are_borne_for_a_while(service, backend):
