@@ -39,7 +39,7 @@ def after_failure(run: Run, reason: str) -> str:
     gone = REMOVED % ('was cancelled' if run.cancelled.is_set() else 'failed') if makes else INTERRUPTED
     with run.guarded():
         for row in rows:
-            if row.status != ResourceStatus.ERROR:
+            if row.status != ResourceStatus.ERROR and (row.started_at is not None or row.position in left):
                 values = {
                     'status': ResourceStatus.ERROR,
                     'progress': None,
@@ -51,7 +51,7 @@ def after_failure(run: Run, reason: str) -> str:
 
 def _unwanted(run: Run) -> list[Any]:
     """The resources that were begun, without those that the operation keeps."""
-    rows = [row for row in _rows(run) if row.started_at is not None]
+    rows = _begun(run, _rows(run))
     if run.operation_type == OperationType.PROTECT:
         return rows
     makes, attempt = run.operation_type in _MAKING, max((row.attempt for row in rows), default=1)
@@ -59,11 +59,18 @@ def _unwanted(run: Run) -> list[Any]:
     return [row for row in rows if row.status != ResourceStatus.ACTIVE or (goes and row.attempt == attempt)]
 
 
+def _begun(run: Run, rows: Sequence[Any]) -> list[Any]:
+    """Those of ``rows`` that were begun, or may have been: by a worker that has died before it wrote so."""
+    unknown = run.operation.epoch > 1 and run.operation_type in _MAKING
+    return [row for row in rows if unknown or row.started_at is not None]
+
+
 def of_failed(run: Run, rows: Sequence[Any], reason: str) -> str:
     """Remove what was half made for ``rows``. ``reason``, with what is left."""
     with run.guarded(status_details=telling(reason)):
         pass
-    left = _cancel_all(run, [row for row in rows if row.started_at is not None])
+    rows = _begun(run, rows)
+    left = _cancel_all(run, rows)
     return _with_left(reason, [row for row in rows if row.position in left])
 
 

@@ -14,6 +14,8 @@ from karbor.context import RequestContext
 from karbor.db import models, repository
 from karbor.plugins.interface import State
 from karbor.protection import flows
+from karbor.protection import run as runs
+from karbor.protection.book import Book
 from karbor.tests.unit.protection import backend as backends
 from karbor.tests.unit.protection.service import PROVIDER, Service
 from karbor.tests.unit.protection.test_operations import checkpoint, operation, rows, until
@@ -97,6 +99,23 @@ def test_an_operation_that_waits_is_cancelled_before_anything_is_made(service, b
     assert operation(operation_id).error_info == 'cancelled'
     assert checkpoint(checkpoint_id).checkpoint_status == 'error'
     assert backend.calls == []
+
+
+def test_what_a_dead_worker_has_started_and_not_noted_is_removed_by_the_next(service, backend, monkeypatch):
+    write = Book.write
+
+    def dying(book, **told):
+        if book.run.operation.epoch == 1 and backend.objects:
+            submission.cancel(book.run.id)
+            raise runs.LostClaim('the worker is dead')
+        write(book, **told)
+
+    monkeypatch.setattr(Book, 'write', dying)
+    monkeypatch.setattr('karbor.protection.conductor.AGAIN_SECONDS', 0.05)
+    _, operation_id = service.protect(('Leaf', 'a'), ('Leaf', 'b'))
+    log = operation(operation_id)
+    assert (log.error_info, log.epoch) == ('cancelled', 2)
+    assert backend.objects == {}
 
 
 @pytest.fixture
