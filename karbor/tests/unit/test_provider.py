@@ -6,9 +6,10 @@ import uuid
 
 import pytest
 from oslo_config import cfg
+from oslo_db import exception as db_exception
 
 from karbor import exception
-from karbor.db import models, repository
+from karbor.db import engine, models, repository
 from karbor.plugins.banks.file_system import FileSystemBank
 from karbor.plugins.banks.memory import MemoryBank
 from karbor.plugins.interface import Protectable, Protection, Resource
@@ -194,6 +195,78 @@ def test_options_of_plugin_and_bank_come_from_the_file_when_it_has_them(write, t
     assert loaded[ID].protections['Own'].config.opted_plugin.poll_interval == 3
     assert loaded['other'].protections['Own'].config.opted_plugin.poll_interval == 15
     assert 'opted_plugin' not in CONF
+
+
+# --- a bank that was used ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def shelf(write, tmp_path):
+    """A provider with a bank in the folder `bank`, for as many workers as load it."""
+    rest = f'[file_system_bank_plugin]\nfile_system_bank_path = {tmp_path}/bank\n'
+    write('one', rest, bank='karbor-fs-bank-plugin')
+    return rest
+
+
+def remember(status, provider_id=ID, graph=False):
+    """A checkpoint of the catalogue."""
+    id = str(uuid.uuid4())
+    known = {'checkpoint_id': id, 'provider_id': provider_id, 'project_id': 'p', 'plan_id': 'plan'}
+    repository.create(models.CheckpointRecord(id=id, checkpoint_status=status, **known))
+    if graph:
+        repository.create(models.CheckpointGraph(checkpoint_id=id, graph='[]'))
+
+
+def is_away(bank):
+    try:
+        bank.put('/checkpoints/c/index.json', b'{}')
+    except exception.BankUnavailable:
+        return True
+    return False
+
+
+@pytest.mark.parametrize('graph', [True, False])
+def test_a_bank_with_checkpoints_is_away_for_every_worker_when_its_folder_is_not_there(shelf, write, tmp_path, graph):
+    before, idle, reloaded = (providers.Providers.load() for _ in range(3))
+    for used in (before, reloaded):
+        assert not is_away(used[ID].bank)
+    remember('deleted' if graph else 'available', graph=graph)
+    (tmp_path / 'bank').rename(tmp_path / 'bank.away')
+    write('one', shelf + '# a comment\n', bank='karbor-fs-bank-plugin')
+    reloaded.reload()
+    started = providers.Providers.load()
+    for worker in (before, idle, reloaded, started):
+        assert is_away(worker[ID].bank)
+    assert not (tmp_path / 'bank').exists()
+    (tmp_path / 'bank.away').rename(tmp_path / 'bank')
+    for worker in (before, idle, reloaded, started):
+        assert not is_away(worker[ID].bank)
+
+
+def test_a_bank_is_new_when_nothing_has_ever_got_into_it(shelf, tmp_path):
+    for status in ('protecting', 'error', 'deleted'):
+        remember(status)
+    remember('available', 'another provider')
+    assert not is_away(providers.Providers.load()[ID].bank)
+
+
+def test_a_bank_that_providers_share_is_away_when_one_of_them_has_used_it(shelf, write, tmp_path):
+    write('two', shelf, id='other', bank='karbor-fs-bank-plugin')
+    write('three', shelf.replace('/bank', '/other bank'), id='third', bank='karbor-fs-bank-plugin')
+    remember('available')
+    loaded = providers.Providers.load()
+    assert is_away(loaded['other'].bank)
+    assert not is_away(loaded['third'].bank)
+
+
+def test_a_bank_is_away_when_the_database_does_not_tell_whether_it_was_used(shelf, tmp_path, monkeypatch):
+    def fails():
+        raise db_exception.DBConnectionError('gone')
+
+    bank = providers.Providers.load()[ID].bank
+    monkeypatch.setattr(engine, 'reading', fails)
+    assert is_away(bank)
+    assert not (tmp_path / 'bank').exists()
 
 
 # --- the folder --------------------------------------------------------------------------------------
