@@ -16,6 +16,7 @@ from oslo_config import cfg
 from oslo_log import log
 from oslo_utils import timeutils
 from stevedore import driver
+from stevedore.exception import NoMatches
 
 from karbor import exception
 from karbor.db import engine, models
@@ -27,6 +28,7 @@ from karbor.statuses import CheckpointStatus
 CONF = cfg.CONF
 LOG = log.getLogger(__name__)
 NAMESPACE = 'karbor.protections'
+MISSING = (NoMatches, ImportError)  # what a plugin raises that is not installed, or lacks something
 
 OPTIONS = [
     cfg.StrOpt('name', default='', help='The name that users see.'),
@@ -206,7 +208,8 @@ def load(path: Path) -> Provider | None:
         try:
             plugin = _plugin(name, config)
         except Exception as fault:  # noqa: BLE001  a broken plugin must not take its provider down with it, whatever it raises
-            LOG.exception('The plugin %s of provider %s cannot be loaded.', name, told.id)
+            is_bug = not isinstance(fault, MISSING)
+            LOG.error('The plugin %s of provider %s cannot be loaded: %s', name, told.id, fault, exc_info=is_bug)
             provider.unavailable[name] = f'the plugin cannot be loaded ({type(fault).__name__})'
             continue
         provider.protections.update(dict.fromkeys(plugin.resource_types, plugin))
@@ -234,8 +237,14 @@ def _register(options: Mapping[str, Any], config: cfg.ConfigOpts) -> None:
 
 
 def _load_class(name: str) -> Any:
-    """The class behind an entry point of `karbor.protections`, or, for a name with a dot, behind that dotted path."""
+    """The class behind an entry point of `karbor.protections`, or, for a name with a dot, behind that dotted path.
+
+    Raises NoMatches or ImportError where there is none, and what importing it raises.
+    """
     if '.' not in name:
         return driver.DriverManager(NAMESPACE, name, on_missing_entrypoints_callback=None).driver
     module, _, attribute = name.replace(':', '.').rpartition('.')
-    return getattr(importlib.import_module(module), attribute)
+    found = vars(importlib.import_module(module))
+    if attribute not in found:
+        raise ImportError(f'there is no {attribute} in {module}')
+    return found[attribute]

@@ -157,7 +157,7 @@ def test_only_conf_files_are_providers_when_others_lie_beside(write, folder):
     [
         ('karbor-no-such-plugin', 'NoMatches'),
         ('no.such.module.Plugin', 'ModuleNotFoundError'),
-        (f'{HERE}.NoSuchClass', 'AttributeError'),
+        (f'{HERE}.NoSuchClass', 'ImportError'),
         (f'{HERE}:Raising', 'RuntimeError'),
     ],
 )
@@ -167,6 +167,18 @@ def test_a_provider_stays_up_and_tells_why_when_a_plugin_cannot_be_loaded(write,
     assert loaded.unavailable == {name: f'the plugin cannot be loaded ({reason})'}
     assert set(loaded.protections) == set(ManilaSnapshot.resource_types)
     assert 'inside.example' not in str(loaded.published())
+
+
+@pytest.mark.parametrize('name', ['karbor-no-such-plugin', 'no.such.module.Plugin', f'{HERE}.NoSuchClass'])
+def test_a_missing_plugin_is_one_line_of_the_log_and_a_broken_one_has_its_traceback(write, name, caplog):
+    write(plugin=[name])
+    providers.Providers.load()
+    (missing,) = [record for record in caplog.records if not record.name.startswith('stevedore')]  # it is quiet
+    assert missing.getMessage().startswith(f'The plugin {name} of provider {ID} cannot be loaded: ')
+    assert not missing.exc_info
+    write(plugin=[f'{HERE}:Raising'])
+    providers.Providers.load()
+    assert caplog.records[-1].exc_info
 
 
 def test_a_provider_stays_up_when_none_of_its_plugins_can_be_loaded(write):
