@@ -118,7 +118,7 @@ class Providers(dict[str, Provider]):
                 LOG.error('The provider file %s is left out: another one has its id %s.', path, provider.id)
                 continue
             found[provider.id] = provider
-            provider.bank.was_used = functools.partial(self._was_used, provider.id, provider.bank.place)
+            provider.bank.was_used = functools.partial(self.was_used, provider.id, provider.bank.place)
         self._files = files
         self.update(found)
         for id in self.keys() - found.keys():
@@ -143,7 +143,7 @@ class Providers(dict[str, Provider]):
             return kept
         return text, provider
 
-    def _was_used(self, id: str, place: str) -> bool:
+    def was_used(self, id: str, place: str) -> bool:
         """Whether a checkpoint was ever put into the bank at ``place``: by the provider, or by another that shares it.
 
         The graph of a checkpoint is written after its first objects; those of Karbor 1.6 have none. Raises
