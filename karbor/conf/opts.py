@@ -2,13 +2,14 @@
 """All options: every module of this package has `OPTIONS`, a dictionary of group name to options, and is found here."""
 
 import importlib
+import logging
 import os
 import pkgutil
 import sys
 
 from oslo_config import cfg
 from oslo_db import options as db_options
-from oslo_log import log
+from oslo_log import formatters, log
 from oslo_policy import opts as policy_opts
 
 import karbor.conf
@@ -23,6 +24,7 @@ _QUIET = [
     'taskflow=WARN',
     'cheroot=WARN',
     'alembic=WARN',
+    'stevedore=ERROR',  # what it warns of, an entry point that is not there, whoever looked for it tells
 ]
 
 
@@ -60,6 +62,22 @@ def register(conf: cfg.ConfigOpts = CONF) -> None:
     set_defaults(conf)
 
 
+class _Formatter(formatters.ContextFormatter):
+    """oslo.log adds the fault that is being handled to each warning and error: here not to one that tells it itself."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line, summary = super().format(record), getattr(record, 'error_summary', '')
+        told, _, _ = str(sys.exc_info()[1]).partition('\n')
+        is_twice = summary and told and not record.exc_info and told in record.getMessage()
+        return line.removesuffix(f': {summary}') if is_twice else line
+
+
+def _tell_once(conf: cfg.ConfigOpts) -> None:
+    for handler in logging.getLogger().handlers:
+        if type(handler.formatter) is formatters.ContextFormatter:
+            handler.setFormatter(_Formatter(project='karbor', datefmt=conf.log_date_format, config=conf))
+
+
 def parse(argv: list[str] | None = None, default_config_files: list[str] | None = None) -> cfg.ConfigOpts:
     """Read command line and configuration files into the process's configuration, set up logging, and return it."""
     register()
@@ -70,6 +88,7 @@ def parse(argv: list[str] | None = None, default_config_files: list[str] | None 
         default_config_files=default_config_files,
     )
     log.setup(CONF, 'karbor')
+    _tell_once(CONF)
     _warn_about_class_paths(CONF)
     return CONF
 

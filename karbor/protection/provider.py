@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Providers: a bank and the plugins that protect into it, one for each file of `provider_config_dir`."""
 
+import functools
 import hashlib
 import importlib
 import os
@@ -15,16 +16,19 @@ from oslo_config import cfg
 from oslo_log import log
 from oslo_utils import timeutils
 from stevedore import driver
+from stevedore.exception import NoMatches
 
 from karbor import exception
 from karbor.db import engine, models
 from karbor.plugins.banks.interface import Bank
 from karbor.plugins.interface import Protection
 from karbor.protection import legacy
+from karbor.statuses import CheckpointStatus
 
 CONF = cfg.CONF
 LOG = log.getLogger(__name__)
 NAMESPACE = 'karbor.protections'
+MISSING = (NoMatches, ImportError)  # what a plugin raises that is not installed, or lacks something
 
 OPTIONS = [
     cfg.StrOpt('name', default='', help='The name that users see.'),
@@ -114,6 +118,7 @@ class Providers(dict[str, Provider]):
                 LOG.error('The provider file %s is left out: another one has its id %s.', path, provider.id)
                 continue
             found[provider.id] = provider
+            provider.bank.was_used = functools.partial(self.was_used, provider.id, provider.bank.place)
         self._files = files
         self.update(found)
         for id in self.keys() - found.keys():
@@ -137,6 +142,24 @@ class Providers(dict[str, Provider]):
             LOG.error('The provider file %s cannot be used%s: %s', path, stays, fault)
             return kept
         return text, provider
+
+    def was_used(self, id: str, place: str) -> bool:
+        """Whether a checkpoint was ever put into the bank at ``place``: by the provider, or by another that shares it.
+
+        The graph of a checkpoint is written after its first objects; those of Karbor 1.6 have none. Raises
+        BankUnavailable when the database is away: what cannot be told is not to be guessed.
+        """
+        ids = {id} | {p.id for p in list(self.values()) if place and p.bank.place == place}
+        row, graph = models.CheckpointRecord, models.CheckpointGraph
+        is_available = row.checkpoint_status == CheckpointStatus.AVAILABLE
+        has_graph = row.id.in_(sa.select(graph.checkpoint_id))
+        query = sa.select(row.id).where(row.provider_id.in_(ids), sa.or_(is_available, has_graph)).limit(1)
+        try:
+            with engine.reading() as session:
+                return session.scalar(query) is not None
+        except engine.PASSING_FAULTS as fault:
+            LOG.error('Whether the bank %s is new, or away, cannot be told without the database: %s', place, fault)
+            raise exception.BankUnavailable('whether the bank is new cannot be told') from fault
 
     def publish(self, containers: Iterable[str] = ()) -> None:
         """Write what this host has loaded, in place of what it had before, for the API to show."""
@@ -185,7 +208,8 @@ def load(path: Path) -> Provider | None:
         try:
             plugin = _plugin(name, config)
         except Exception as fault:  # noqa: BLE001  a broken plugin must not take its provider down with it, whatever it raises
-            LOG.exception('The plugin %s of provider %s cannot be loaded.', name, told.id)
+            is_bug = not isinstance(fault, MISSING)
+            LOG.error('The plugin %s of provider %s cannot be loaded: %s', name, told.id, fault, exc_info=is_bug)
             provider.unavailable[name] = f'the plugin cannot be loaded ({type(fault).__name__})'
             continue
         provider.protections.update(dict.fromkeys(plugin.resource_types, plugin))
@@ -213,8 +237,14 @@ def _register(options: Mapping[str, Any], config: cfg.ConfigOpts) -> None:
 
 
 def _load_class(name: str) -> Any:
-    """The class behind an entry point of `karbor.protections`, or, for a name with a dot, behind that dotted path."""
+    """The class behind an entry point of `karbor.protections`, or, for a name with a dot, behind that dotted path.
+
+    Raises NoMatches or ImportError where there is none, and what importing it raises.
+    """
     if '.' not in name:
         return driver.DriverManager(NAMESPACE, name, on_missing_entrypoints_callback=None).driver
     module, _, attribute = name.replace(':', '.').rpartition('.')
-    return getattr(importlib.import_module(module), attribute)
+    found = vars(importlib.import_module(module))
+    if attribute not in found:
+        raise ImportError(f'there is no {attribute} in {module}')
+    return found[attribute]

@@ -14,7 +14,7 @@ import re
 import stat
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
@@ -27,8 +27,11 @@ from karbor.plugins.banks import interface
 LOG = log.getLogger(__name__)
 
 UNFINISHED = ',unfinished-'  # a comma is in no key: listings never meet it
+MARK = ',bank'  # lies in the folder of each bank that was written to
+MARK_TEXT = b'This folder is a bank of Karbor, which takes a folder without this file for another one.\n'
 ATTEMPTS = 100
-FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+ROOT = os.O_RDONLY | os.O_DIRECTORY  # it may well be a link itself, what lies in it may not
+FOLDER = ROOT | os.O_NOFOLLOW
 VALUE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe that lies about must not block
 NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 KEPT_BY_NFS = re.compile(r'\.nfs[0-9a-f]{16,}')  # a deleted file that a reader on this host still has open
@@ -36,7 +39,11 @@ ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)  # ELOOP: a link, which is n
 
 
 class FileSystemBank(interface.Bank):
-    """The folder `file_system_bank_path`/`bank_object_container`, made when it is first written to."""
+    """The folder `file_system_bank_path`/`bank_object_container`, made when it is first written to.
+
+    A folder is the bank if it has the mark, or, as one of Karbor 1.6, folders of keys. Where there is neither, nor was
+    there before, it is new; else the bank is away: the folder may be where its file system is to be mounted.
+    """
 
     OPTIONS = {
         'file_system_bank_plugin': [
@@ -51,9 +58,10 @@ class FileSystemBank(interface.Bank):
         if not group.file_system_bank_path:
             raise exception.ConfigurationError(reason='[file_system_bank_plugin] file_system_bank_path is not set')
         self.root = Path(group.file_system_bank_path, group.bank_object_container)
+        self.place = os.fspath(self.root)
         self._lock = threading.Lock()
-        self._is_rooted = False
-        self._is_known = False  # the folder was there once: from then on, without it the bank is away
+        self._is_known = False  # the bank was there once: from then on, without it the bank is away
+        self._is_told = False  # the log says already that the bank is away
         self._fresh: set[str] = set()  # folders just made here, which a crash might still take away
 
     # -- the primitives
@@ -204,24 +212,66 @@ class FileSystemBank(interface.Bank):
             os.close(folder)
 
     def _enter_root(self, make: bool) -> int:
-        if make and not self._is_rooted:
+        """A handle of the root. Raises FileNotFoundError if it is new and not to be made, BankUnavailable if away."""
+        folder = self._find_root(_is_marked)
+        if folder is None:
             with self._lock:
-                if not self._is_known or self.root.is_dir():
-                    _make_folders(self.root)
-                    self._is_rooted = True
-        try:
-            folder = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY)  # the root itself may well be a link
-        except FileNotFoundError as fault:
-            if not self._is_known:
-                raise
-            # Not mounted any more, say. An empty bank, or a new one in its place, is what it must not look like.
-            LOG.error('The bank %s is gone: %s', self.root, fault)
-            raise exception.BankUnavailable('the folder of the bank is gone') from fault
-        except NotADirectoryError as fault:
-            LOG.error('The bank %s is no folder: %s', self.root, fault)
-            raise exception.BankUnavailable('the folder of the bank is none') from fault
-        self._is_known = True
+                return self._enter_unmarked(make)
+        self._know()
         return folder
+
+    def _enter_unmarked(self, make: bool) -> int:
+        folder = self._find_root(_is_bank)
+        if folder is None and (self._is_known or self.was_used()):
+            folder = self._find_root(_is_bank)  # who begins it at this moment marks it before the catalogue knows
+            if folder is None:
+                # Not mounted, say. An empty bank, or a new one in its place, is what it must not look like.
+                self._tell('is not there: its folder is missing, or is another one, without the file %s', MARK)
+                raise exception.BankUnavailable('the folder of the bank is gone')
+        if folder is None and not make:
+            return os.open(self.root, ROOT)
+        if folder is None:
+            _make_folders(self.root)
+            folder = os.open(self.root, ROOT)
+        if make:
+            try:
+                _mark(folder)
+            except BaseException:
+                os.close(folder)
+                raise
+        self._know()
+        return folder
+
+    def _find_root(self, is_it: Callable[[int], bool]) -> int | None:
+        """A handle of the root, if there is one and ``is_it`` says so."""
+        try:
+            folder = os.open(self.root, ROOT)
+        except FileNotFoundError:
+            return None
+        except NotADirectoryError as fault:
+            self._tell('is no folder')
+            raise exception.BankUnavailable('the folder of the bank is none') from fault
+        try:
+            found = is_it(folder)
+        except BaseException:
+            os.close(folder)
+            raise
+        if found:
+            return folder
+        os.close(folder)
+        return None
+
+    def _know(self) -> None:
+        self._is_known = True
+        if self._is_told:
+            self._is_told = False
+            LOG.warning('The bank %s is there again.', self.root)
+
+    def _tell(self, wrong: str, *values: str) -> None:
+        """Once, however often it is asked for until it is there again."""
+        if not self._is_told:
+            self._is_told = True
+            LOG.error(f'The bank %s {wrong}.', self.root, *values)
 
     def _remove_empty(self, path: str) -> None:
         """Remove the folder at ``path``, and those above it, as long as nothing is in them."""
@@ -324,6 +374,26 @@ def _remove_abandoned(name: str, folder: int) -> bool:
     finally:
         os.close(handle)
     return True
+
+
+def _is_marked(folder: int) -> bool:
+    try:
+        os.stat(MARK, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _is_bank(folder: int) -> bool:
+    """Whether the folder has the mark, or folders of keys: Karbor 1.6 left no mark."""
+    with os.scandir(folder) as found:
+        return any(entry.name == MARK or (_key_part(entry) or '').endswith('/') for entry in found)
+
+
+def _mark(folder: int) -> None:
+    with contextlib.suppress(FileExistsError), open(os.open(MARK, NEW, 0o666, dir_fd=folder), 'wb') as file:
+        file.write(MARK_TEXT)
+    _sync(folder)
 
 
 def _make_folders(folder: Path) -> None:

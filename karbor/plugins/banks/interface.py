@@ -10,7 +10,7 @@ import hashlib
 import itertools
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO, ClassVar
 
@@ -36,12 +36,18 @@ class Stored:
 
 
 class Bank(ABC):
-    """A store of objects by key. Faults: BankUnavailable, BankObjectNotFound, BankKeyInvalid."""
+    """A store of objects by key. Faults: BankUnavailable, BankObjectNotFound, BankKeyInvalid.
+
+    ``place`` tells where it lies: banks of one place share what they hold. ``was_used``, which the provider sets, tells
+    whether checkpoints were ever put there: a bank that looks new then is not, but away.
+    """
 
     OPTIONS: ClassVar[Mapping[str, Sequence[cfg.Opt]]] = {}
 
     def __init__(self, config: cfg.ConfigOpts) -> None:
         self.config = config
+        self.place = ''
+        self.was_used: Callable[[], bool] = lambda: False
 
     # -- what a driver supplies, on checked keys
 

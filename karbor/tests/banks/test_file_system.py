@@ -4,6 +4,7 @@
 import errno
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,8 +19,8 @@ from karbor.tests.banks.conftest import file_system as bank_in
 
 
 def names(bank):
-    """What lies in the bank's folder, relative to it."""
-    return sorted(str(path.relative_to(bank.root)) for path in bank.root.rglob('*'))
+    """What lies in the bank's folder, relative to it, but for its mark."""
+    return sorted(str(path.relative_to(bank.root)) for path in bank.root.rglob('*') if path.name != file_system.MARK)
 
 
 def test_a_key_is_a_path_and_the_file_is_the_value(on_disk, tmp_path):
@@ -258,6 +259,132 @@ def test_a_folder_that_cannot_be_read_is_a_fault_not_an_empty_listing(on_disk, m
     with pytest.raises(exception.BankUnavailable) as caught:
         on_disk.list()
     assert caught.value.text == 'bank: the file system failed (Permission denied)'
+
+
+# --- away or new -------------------------------------------------------------------------------------
+
+ASKED = {
+    'put': lambda bank: bank.put('/a/b', b'new'),
+    'get': lambda bank: bank.get('/a/b'),
+    'list': lambda bank: bank.list('/a/'),
+    'delete': lambda bank: bank.delete('/a/b'),
+}
+
+
+@pytest.fixture(params=['missing', 'path missing', 'empty', 'something else'])
+def unmounted(request, tmp_path):
+    """Call it with a bank in ``tmp_path``/bank: its file system is not mounted; then call what it returned."""
+
+    def unmount(bank):
+        taken = bank.root if request.param in ('empty', 'missing') else bank.root.parent
+        taken.rename(tmp_path / 'aside')
+        if request.param != 'missing' and request.param != 'path missing':
+            bank.root.mkdir(parents=True)
+        if request.param == 'something else':
+            (bank.root / 'lost+found').mkdir()
+            (bank.root / '.not-mounted').touch()
+        before = sorted(tmp_path.rglob('*'))
+
+        def mount():
+            assert sorted(tmp_path.rglob('*')) == before
+            shutil.rmtree(taken, ignore_errors=True)
+            (tmp_path / 'aside').rename(taken)
+
+        return mount
+
+    return unmount
+
+
+@pytest.mark.parametrize('ask', ASKED.values(), ids=ASKED)
+@pytest.mark.parametrize('who', ['the one that wrote', 'the one that read', 'another'])
+def test_a_bank_whose_folder_is_not_mounted_is_away_and_nothing_is_made(tmp_path, unmounted, ask, who):
+    on_disk = bank_in(tmp_path / 'bank')
+    on_disk.put('/a/b', b'old')
+    if who != 'the one that wrote':
+        on_disk = bank_in(tmp_path / 'bank')
+    if who == 'the one that read':
+        assert on_disk.get('/a/b') == b'old'
+    if who == 'another':
+        on_disk.was_used = lambda: True
+    mount = unmounted(on_disk)
+    with pytest.raises(exception.BankUnavailable) as caught:
+        ask(on_disk)
+    assert caught.value.text == 'bank: the folder of the bank is gone'
+    mount()
+    assert on_disk.get('/a/b') == b'old'
+
+
+@pytest.mark.parametrize('was_used', [True, False])
+def test_a_bank_is_not_away_when_its_last_object_is_deleted(tmp_path, was_used):
+    first, second = bank_in(tmp_path), bank_in(tmp_path)
+    second.was_used = lambda: was_used
+    first.put('/a/b', b'1')
+    first.delete('/a/b')
+    for on_disk in (first, second):
+        assert on_disk.list() == []
+        on_disk.put('/a/c', b'2')
+        on_disk.delete('/a/c')
+    assert names(first) == []
+
+
+@pytest.mark.parametrize('is_there', [True, False])
+def test_a_new_bank_is_made_when_it_is_first_written_to(tmp_path, is_there):
+    on_disk = bank_in(tmp_path)
+    if is_there:
+        on_disk.root.mkdir()
+    assert on_disk.list() == []
+    on_disk.delete('/a/b')
+    on_disk.put('/a/b', b'1')
+    assert bank_in(tmp_path).get('/a/b') == b'1'
+
+
+def test_a_bank_that_another_worker_begins_at_this_moment_is_not_away(tmp_path):
+    on_disk = bank_in(tmp_path)
+
+    def another_begins():
+        bank_in(tmp_path).put('/a/b', b'1')
+        return True
+
+    on_disk.was_used = another_begins
+    assert on_disk.get('/a/b') == b'1'
+
+
+def test_a_bank_of_karbor_1_6_has_no_mark_and_is_marked_when_it_is_written_to(tmp_path):
+    on_disk = bank_in(tmp_path)
+    on_disk.was_used = lambda: True
+    (on_disk.root / 'checkpoints/c').mkdir(parents=True)
+    (on_disk.root / 'checkpoints/c/index.json').write_bytes(b'{}')
+    assert on_disk.list() == ['/checkpoints/c/index.json']
+    assert not (on_disk.root / file_system.MARK).exists()
+    on_disk.put('/checkpoints/d/index.json', b'{}')
+    assert (on_disk.root / file_system.MARK).exists()
+    on_disk.delete('/checkpoints/c/index.json')
+    on_disk.delete('/checkpoints/d/index.json')
+    assert on_disk.list() == []
+
+
+def test_an_empty_folder_is_taken_for_the_bank_when_the_operator_marks_it(tmp_path):
+    on_disk = bank_in(tmp_path)
+    on_disk.was_used = lambda: True
+    on_disk.root.mkdir()
+    (on_disk.root / file_system.MARK).touch()
+    on_disk.put('/a/b', b'1')
+    assert on_disk.list() == ['/a/b']
+
+
+def test_the_log_has_one_line_when_the_bank_is_away_and_one_when_it_is_back(tmp_path, caplog):
+    on_disk = bank_in(tmp_path)
+    on_disk.put('/a/b', b'1')
+    on_disk.root.rename(tmp_path / 'aside')
+    for _ in range(3):
+        with pytest.raises(exception.BankUnavailable):
+            on_disk.get('/a/b')
+    (tmp_path / 'aside').rename(on_disk.root)
+    for _ in range(3):
+        on_disk.get('/a/b')
+    away, back = [record.getMessage() for record in caplog.records]
+    assert away.startswith(f'The bank {on_disk.root} is not there')
+    assert back == f'The bank {on_disk.root} is there again.'
 
 
 # --- what lies there besides -------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import oslo_messaging as messaging
 import pytest
 from oslo_config import cfg
 
@@ -15,6 +16,7 @@ from karbor import exception
 from karbor.db import models, repository
 from karbor.objects.restore import Restore
 from karbor.plugins.banks.file_system import FileSystemBank
+from karbor.protection.provider import Providers
 from karbor.tests.banks.conftest import file_system
 from karbor.tests.infrastructure import work
 from karbor.tests.services.user import checkpoints_of
@@ -149,6 +151,30 @@ def test_restore_fails_with_the_reason_when_the_bank_is_away_for_longer(service)
     row = repository.get(models.Restore, restored)
     assert row is not None
     assert row.status == 'success'
+
+
+@pytest.mark.parametrize('is_new', [True, False], ids=['started', 'idle'])
+def test_a_service_that_has_not_seen_the_bank_makes_no_new_one_when_it_is_away(service, tmp_path, is_new):
+    root, seen = _root(service), service.provider.bank
+    kept, _ = service.protect(('Leaf', 'a'))
+    provided = Providers({PROVIDER: service.provider})
+    unseen = file_system(tmp_path)
+    unseen.was_used = lambda: provided.was_used(PROVIDER, unseen.place)
+    service.provider.bank = unseen
+    with away(root, 'gone'):
+        if is_new:
+            service.replace_worker()
+        checkpoint, operation = service.protect(('Leaf', 'b'))
+        assert _state(checkpoint) == 'error'
+        assert 'bank: the bank cannot be read or written' in _reason(operation)
+        with pytest.raises(messaging.ExpectedException) as caught:
+            service.manager().reset_state(service.context, PROVIDER, kept, 'error')
+        assert isinstance(caught.value.exc_info[1], exception.ServiceUnavailable)
+        assert not root.exists()
+    assert _state(kept) == 'available'
+    assert [key for key in seen.list('/') if checkpoint in key] == []
+    service.delete(kept)
+    assert _state(kept) == 'deleted'
 
 
 def test_waiting_for_the_bank_ends_when_the_service_stops(service):

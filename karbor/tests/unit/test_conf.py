@@ -3,6 +3,8 @@
 
 import importlib
 import pkgutil
+import subprocess
+import sys
 
 import pytest
 from oslo_config import cfg
@@ -114,3 +116,28 @@ def test_every_module_is_found_and_every_option_has_a_help_text():
             for group, options in importlib.import_module(f'karbor.conf.{module.name}').OPTIONS.items():
                 assert {(group, option.name) for option in options} <= listed
                 assert all(option.help for option in options), f'an option of [{group}] has no help text'
+
+
+def logged(tmp_path, tell):
+    """What the file has after ``tell`` has told a fault of a database."""
+    script = (
+        'from oslo_db import exception\nfrom oslo_log import log\nfrom karbor.conf import opts\n'
+        f'opts.parse(["--log-file", "{tmp_path}/log"], [])\nLOG = log.getLogger("karbor.x")\n'
+        f'try:\n    raise exception.DBError("the text\\nand more")\nexcept Exception as fault:\n    {tell}\n'
+    )
+    subprocess.run([sys.executable, '-c', script], check=True)
+    return (tmp_path / 'log').read_text()
+
+
+@pytest.mark.parametrize('tell', ['LOG.error("It failed: %s", fault)', 'LOG.warning(str(fault).splitlines()[0])'])
+def test_the_log_tells_a_fault_once_when_the_line_has_its_text(tmp_path, tell):
+    told = logged(tmp_path, tell)
+    assert told.count('the text') == 1
+    assert 'DBError' not in told
+
+
+@pytest.mark.parametrize('tell', ['LOG.error("It failed.")', 'LOG.exception("It failed.")'])
+def test_the_log_names_the_fault_when_the_line_does_not(tmp_path, tell):
+    told = logged(tmp_path, tell)
+    assert 'It failed.: oslo_db.exception.DBError: the text' in told
+    assert ('Traceback' in told) == ('exception' in tell)

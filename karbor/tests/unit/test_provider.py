@@ -6,9 +6,10 @@ import uuid
 
 import pytest
 from oslo_config import cfg
+from oslo_db import exception as db_exception
 
 from karbor import exception
-from karbor.db import models, repository
+from karbor.db import engine, models, repository
 from karbor.plugins.banks.file_system import FileSystemBank
 from karbor.plugins.banks.memory import MemoryBank
 from karbor.plugins.interface import Protectable, Protection, Resource
@@ -156,7 +157,7 @@ def test_only_conf_files_are_providers_when_others_lie_beside(write, folder):
     [
         ('karbor-no-such-plugin', 'NoMatches'),
         ('no.such.module.Plugin', 'ModuleNotFoundError'),
-        (f'{HERE}.NoSuchClass', 'AttributeError'),
+        (f'{HERE}.NoSuchClass', 'ImportError'),
         (f'{HERE}:Raising', 'RuntimeError'),
     ],
 )
@@ -166,6 +167,18 @@ def test_a_provider_stays_up_and_tells_why_when_a_plugin_cannot_be_loaded(write,
     assert loaded.unavailable == {name: f'the plugin cannot be loaded ({reason})'}
     assert set(loaded.protections) == set(ManilaSnapshot.resource_types)
     assert 'inside.example' not in str(loaded.published())
+
+
+@pytest.mark.parametrize('name', ['karbor-no-such-plugin', 'no.such.module.Plugin', f'{HERE}.NoSuchClass'])
+def test_a_missing_plugin_is_one_line_of_the_log_and_a_broken_one_has_its_traceback(write, name, caplog):
+    write(plugin=[name])
+    providers.Providers.load()
+    (missing,) = [record for record in caplog.records if not record.name.startswith('stevedore')]  # it is quiet
+    assert missing.getMessage().startswith(f'The plugin {name} of provider {ID} cannot be loaded: ')
+    assert not missing.exc_info
+    write(plugin=[f'{HERE}:Raising'])
+    providers.Providers.load()
+    assert caplog.records[-1].exc_info
 
 
 def test_a_provider_stays_up_when_none_of_its_plugins_can_be_loaded(write):
@@ -194,6 +207,78 @@ def test_options_of_plugin_and_bank_come_from_the_file_when_it_has_them(write, t
     assert loaded[ID].protections['Own'].config.opted_plugin.poll_interval == 3
     assert loaded['other'].protections['Own'].config.opted_plugin.poll_interval == 15
     assert 'opted_plugin' not in CONF
+
+
+# --- a bank that was used ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def shelf(write, tmp_path):
+    """A provider with a bank in the folder `bank`, for as many workers as load it."""
+    rest = f'[file_system_bank_plugin]\nfile_system_bank_path = {tmp_path}/bank\n'
+    write('one', rest, bank='karbor-fs-bank-plugin')
+    return rest
+
+
+def remember(status, provider_id=ID, graph=False):
+    """A checkpoint of the catalogue."""
+    id = str(uuid.uuid4())
+    known = {'checkpoint_id': id, 'provider_id': provider_id, 'project_id': 'p', 'plan_id': 'plan'}
+    repository.create(models.CheckpointRecord(id=id, checkpoint_status=status, **known))
+    if graph:
+        repository.create(models.CheckpointGraph(checkpoint_id=id, graph='[]'))
+
+
+def is_away(bank):
+    try:
+        bank.put('/checkpoints/c/index.json', b'{}')
+    except exception.BankUnavailable:
+        return True
+    return False
+
+
+@pytest.mark.parametrize('graph', [True, False])
+def test_a_bank_with_checkpoints_is_away_for_every_worker_when_its_folder_is_not_there(shelf, write, tmp_path, graph):
+    before, idle, reloaded = (providers.Providers.load() for _ in range(3))
+    for used in (before, reloaded):
+        assert not is_away(used[ID].bank)
+    remember('deleted' if graph else 'available', graph=graph)
+    (tmp_path / 'bank').rename(tmp_path / 'bank.away')
+    write('one', shelf + '# a comment\n', bank='karbor-fs-bank-plugin')
+    reloaded.reload()
+    started = providers.Providers.load()
+    for worker in (before, idle, reloaded, started):
+        assert is_away(worker[ID].bank)
+    assert not (tmp_path / 'bank').exists()
+    (tmp_path / 'bank.away').rename(tmp_path / 'bank')
+    for worker in (before, idle, reloaded, started):
+        assert not is_away(worker[ID].bank)
+
+
+def test_a_bank_is_new_when_nothing_has_ever_got_into_it(shelf, tmp_path):
+    for status in ('protecting', 'error', 'deleted'):
+        remember(status)
+    remember('available', 'another provider')
+    assert not is_away(providers.Providers.load()[ID].bank)
+
+
+def test_a_bank_that_providers_share_is_away_when_one_of_them_has_used_it(shelf, write, tmp_path):
+    write('two', shelf, id='other', bank='karbor-fs-bank-plugin')
+    write('three', shelf.replace('/bank', '/other bank'), id='third', bank='karbor-fs-bank-plugin')
+    remember('available')
+    loaded = providers.Providers.load()
+    assert is_away(loaded['other'].bank)
+    assert not is_away(loaded['third'].bank)
+
+
+def test_a_bank_is_away_when_the_database_does_not_tell_whether_it_was_used(shelf, tmp_path, monkeypatch):
+    def fails():
+        raise db_exception.DBConnectionError('gone')
+
+    bank = providers.Providers.load()[ID].bank
+    monkeypatch.setattr(engine, 'reading', fails)
+    assert is_away(bank)
+    assert not (tmp_path / 'bank').exists()
 
 
 # --- the folder --------------------------------------------------------------------------------------
