@@ -258,10 +258,10 @@ def _finish_in_bank(run: Run, word: str, failed: bool) -> None:
             known = run.graph.nodes or run.load_graph()  # an index without its graph would be worth nothing
             text = run.graph.text() if known else None
             checkpoint.write_index(run.bank, run.checkpoint, word, text, installation_id=run.installation_id)
-    except exception.BankError:
+    except exception.BankError as fault:
         if not failed:
             raise
-        LOG.exception('The bank does not take the end of operation %s; the database has it.', run.id)
+        LOG.error('The bank does not take the end of operation %s, which the database has: %s', run.id, fault)
 
 
 def _extra_info(run: Run) -> dict[str, Any] | None:
