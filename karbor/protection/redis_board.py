@@ -49,6 +49,7 @@ class RedisJob(impl_redis.RedisJob):
     """A posted operation that nobody has claimed. Its details are what a worker chooses by."""
 
     epoch = 0
+    left_by = ANYONE
     cancel_requested = False
 
     @property
@@ -114,11 +115,11 @@ class RedisJobBoard(Claims, impl_redis.RedisJobBoard):
         super().claim(job, who, expiry=self.leases.seconds)
         is_mine = False
         try:
-            row = next(iter(repository.find(OPERATION, ['epoch'], {'id': job.uuid, 'ended_at': None})), None)
+            row = next(iter(repository.find(OPERATION, ['epoch', 'owner'], {'id': job.uuid, 'ended_at': None})), None)
             if row is None:
                 super().consume(job, who)
                 raise taskflow_exceptions.NotFound(f'operation {job.uuid} has ended')
-            job.epoch = row.epoch
+            job.epoch, job.left_by = row.epoch, row.owner
             self._take(job, who)
             is_mine = True
         finally:
