@@ -24,6 +24,7 @@ from taskflow import states
 from taskflow.jobs import base
 from taskflow.jobs.backends import impl_redis
 
+from karbor import exception
 from karbor.db import engine, repository
 from karbor.protection.board import ANYONE, OPERATION, WINDOW, Claims, now, translated
 
@@ -93,7 +94,11 @@ class RedisJobBoard(Claims, impl_redis.RedisJobBoard):
         return client
 
     def connect(self) -> None:
-        super().connect()
+        """Raises JobBoardAway, and may be called again."""
+        try:
+            super().connect()
+        except taskflow_exceptions.TaskFlowException as fault:
+            raise exception.JobBoardAway(reason=fault.__cause__ or fault) from fault
         self.leases.start()
 
     def close(self) -> None:
