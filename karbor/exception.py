@@ -121,6 +121,10 @@ class ServiceUnavailable(KarborError):
     retry_after = 5
 
 
+class JobBoardAway(KarborError):
+    message = 'Redis cannot be used: %(reason)s'
+
+
 class BackendFault(KarborError):
     """A fault of a cloud service, told as a tenant may read it.
 

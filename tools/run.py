@@ -20,6 +20,7 @@ TOKEN_BODY = (
     '{{"auth": {{"identity": {{"methods": ["password"], "password": {{"user": {{"name": "{name}", "password": '
     '"{password}", "domain": {{"id": "default"}}}}}}}}, "scope": {{"project": {{"id": "{project_id}"}}}}}}}}'
 )
+CANCEL = '-H "Content-Type: application/json" -d \'{"cancel": null}\'   # or "retry"; LOG_ID: see operationlog-list'
 FAULT = '{"service": "manila", "match": "POST /shares$", "kind": "error_state"}'
 
 
@@ -80,7 +81,10 @@ def show_requests(service: Service) -> None:
     demo = service.user('demo')
     screen.heading('Without a client', 'A token of Keystone, and a request to Karbor with it.')
     screen.command(f'TOKEN=$({token(service, "demo")})')
-    screen.command(f'curl -s -H "X-Auth-Token: $TOKEN" {service.ready["karbor"]}/{demo["project_id"]}/plans')
+    project = f'{service.ready["karbor"]}/{demo["project_id"]}'
+    screen.command(f'curl -s -H "X-Auth-Token: $TOKEN" {project}/plans')
+    # The clients know neither cancel nor retry.
+    screen.command(f'curl -s -H "X-Auth-Token: $TOKEN" {project}/operation_logs/LOG_ID/action {CANCEL}')
     screen.heading('Trouble', 'The administrator of the sandbox lets the next share that is made end in an error.')
     screen.command(f'ADMIN=$({token(service, "admin")})')
     screen.command(f'curl -s -H "X-Auth-Token: $ADMIN" {service.ready["faults_url"]} -d \'{FAULT}\'')

@@ -1,12 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """`karbor-api`: the REST API on cheroot."""
 
-import sys
-
 from oslo_concurrency import processutils
 from oslo_config import cfg
 
-from karbor import exception
 from karbor.cmd import process
 
 CONF = cfg.CONF
@@ -32,7 +29,4 @@ def _workers() -> int:
 
 def main() -> None:
     CONF.register_cli_opts(CLI)
-    try:
-        process.serve(_serve, _workers, is_answering=True)
-    except exception.ConfigurationError as fault:
-        sys.exit(f'karbor-api: {fault}')
+    process.serve(_serve, _workers, is_answering=True)

@@ -36,7 +36,7 @@ def _reading_database(check: Callable[['Checks'], Result]) -> Callable[['Checks'
             return check(self)
         except (db_exception.DBError, sqlalchemy.exc.SQLAlchemyError, sqlite3.Error, ImportError) as fault:
             cause = str(getattr(fault, 'inner_exception', None) or fault).splitlines()[0]
-            return Result(Code.FAILURE, f'The database cannot be used: {cause}')
+            return Result(Code.FAILURE, f'The database cannot be used: {cause}{opts.unread(CONF)}')
         finally:
             engine.dispose()
 

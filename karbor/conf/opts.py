@@ -6,6 +6,7 @@ import logging
 import os
 import pkgutil
 import sys
+from collections.abc import Iterable
 
 from oslo_config import cfg
 from oslo_db import options as db_options
@@ -89,21 +90,71 @@ def parse(argv: list[str] | None = None, default_config_files: list[str] | None 
     )
     log.setup(CONF, 'karbor')
     _tell_once(CONF)
+    check(CONF)
     _warn_about_class_paths(CONF)
     return CONF
 
 
-def check_files(conf: cfg.ConfigOpts = CONF) -> None:
-    """Raise cfg.Error or ValueError if the files of ``conf`` cannot be read now, or give one of Karbor's own options a
-    value that it cannot have: oslo.config would tell only where it is used.
+def check(conf: cfg.ConfigOpts = CONF, more: Iterable[tuple[str | None, list[cfg.Opt]]] = ()) -> None:
+    """Raise cfg.Error, naming every option with a value that it cannot have, of Karbor, the database and ``more``:
+    oslo.config tells only where it is used.
     """
+    faults = []
+    for group, options in [*_collect('OPTIONS'), *db_options.list_opts(), *more]:
+        for option in options:
+            if option.deprecated_for_removal:  # has no effect, and reading it warns
+                continue
+            try:
+                conf[group][option.dest] if group not in (None, 'DEFAULT') else conf[option.dest]  # noqa: B018  reading is the check
+            except (cfg.Error, ValueError) as fault:
+                faults.append(f'[{group or "DEFAULT"}] {option.name}: {fault.__context__ or fault}')
+    if faults:
+        where = f' in {", ".join(conf.config_file)}' if conf.config_file else ''
+        raise cfg.Error(f'Wrong values{where}: {"; ".join(faults)}')
+
+
+def unread(conf: cfg.ConfigOpts = CONF) -> str:
+    """' (no configuration file …)', for an error that may come from that; empty where one was read."""
+    if conf.config_file or conf.config_dir:
+        return ''
+    return f' (no configuration file was found: there is no karbor.conf in {", ".join(cfg._get_config_dirs("karbor"))})'
+
+
+def register_messaging(conf: cfg.ConfigOpts = CONF) -> list[tuple[str | None, list[cfg.Opt]]]:
+    """(group, options) pairs of oslo.messaging, which are registered on ``conf``."""
+    import oslo_messaging  # here, as in `register_libraries`
+    from oslo_messaging import opts as messaging_opts
+
+    oslo_messaging.set_transport_defaults('karbor')
+    options: list[tuple[str | None, list[cfg.Opt]]] = messaging_opts.list_opts()
+    for group, listed in options:
+        conf.register_opts(listed, group)
+    return options
+
+
+def register_libraries(conf: cfg.ConfigOpts = CONF) -> None:
+    """Register what oslo.messaging, keystonemiddleware and the chosen plugins of keystoneauth read, which they do by
+    themselves where they are used.
+    """
+    # Imported here: it takes a quarter of a second, for what most commands never look at.
+    from keystoneauth1 import loading
+    from keystonemiddleware import opts as middleware_opts
+
+    register_messaging(conf)
+    for group, options in middleware_opts.list_auth_token_opts():
+        conf.register_opts(options, group)
+    for group in ('keystone_authtoken', 'trustee'):
+        if conf[group].auth_type:
+            conf.register_opts(loading.get_auth_plugin_conf_options(conf[group].auth_type), group)
+
+
+def check_files(conf: cfg.ConfigOpts = CONF) -> None:
+    """Raise cfg.Error or ValueError if the files of ``conf`` cannot be read now, or `check` finds a wrong value."""
     trial = cfg.ConfigOpts()
     register(trial)
     files = [*(f'--config-file={path}' for path in conf.config_file), *(f'--config-dir={p}' for p in conf.config_dir)]
     trial(files, project='karbor', default_config_files=[], default_config_dirs=[])
-    for group, options in _collect('OPTIONS'):
-        for option in options:
-            trial[option.dest] if group == 'DEFAULT' else trial[group][option.dest]  # noqa: B018  reading is the check
+    check(trial)
 
 
 def _warn_about_class_paths(conf: cfg.ConfigOpts) -> None:

@@ -23,6 +23,8 @@ from oslo_db import exception as db_exception
 from oslo_db.sqlalchemy import enginefacade
 from sqlalchemy import dialects, orm
 
+from karbor import exception
+
 Result = TypeVar('Result')
 
 BUSY_TIMEOUT_MS = 30_000
@@ -62,7 +64,7 @@ def configure(conf: cfg.ConfigOpts) -> None:
     """Connect the process to `[database] connection`; the first use opens it. Called again, it starts anew."""
     dispose()
     facade = enginefacade.transaction_context()
-    url = conf.database.connection
+    url = _url(conf)
     is_sqlite = url.startswith('sqlite')
     facade.configure(**{k: v for k, v in conf.database.items() if k in _FACADE_OPTIONS and v is not None})
     # What oslo.db does at each return of a connection is for green threads, and costs a tenth of a millisecond here.
@@ -94,12 +96,32 @@ _FACADE_OPTIONS = frozenset(
 )
 
 
+# SQLAlchemy would choose others, for what configurations of Karbor 1.6 say, than those that we install and ask for.
+_DRIVERS = {'mysql': 'pymysql', 'mariadb': 'pymysql', 'postgresql': 'psycopg2'}
+
+
+def _url(conf: cfg.ConfigOpts) -> str:
+    """`[database] connection`, with a driver."""
+    kind, separator, rest = conf.database.connection.partition('://')
+    driver = _DRIVERS.get(kind)
+    return f'{kind}+{driver}{separator}{rest}' if driver else conf.database.connection
+
+
+def check(conf: cfg.ConfigOpts) -> None:
+    """Raise ConfigurationError if `[database] connection` is no URL, or its driver is not installed."""
+    try:
+        sa.make_url(_url(conf)).get_dialect().import_dbapi()
+    except (sa.exc.ArgumentError, ImportError) as fault:
+        reason = f'nothing can be made of [database] connection: {fault}'
+        raise exception.ConfigurationError(reason=reason) from fault
+
+
 def _connection_parameters(conf: cfg.ConfigOpts) -> str:
     """Those of the configuration, and ours where it does not name them.
 
     oslo.db would talk to MySQL in characters of three bytes at most.
     """
-    url, given = sa.make_url(conf.database.connection), conf.database.connection_parameters
+    url, given = sa.make_url(_url(conf)), conf.database.connection_parameters
     known = url.update_query_string(given, append=True) if given else url
     mysql = {'charset': 'utf8mb4', 'connect_timeout': str(CONNECT_SECONDS)}
     ours: dict[str, dict[str, str]] = {
@@ -233,7 +255,11 @@ def _write_ahead(path: str | None) -> None:
     """Switch the file to WAL, which it stays in: set by each connection, the switch would collide with a writer."""
     if not path or path == ':memory:':
         return
-    with contextlib.closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT_MS / 1000)) as connection:
+    try:
+        opened = sqlite3.connect(path, timeout=BUSY_TIMEOUT_MS / 1000)
+    except sqlite3.Error as fault:
+        raise type(fault)(f'{fault}: {path}') from None
+    with contextlib.closing(opened) as connection:
         for _ in range(100):
             with contextlib.suppress(sqlite3.OperationalError):
                 connection.execute('PRAGMA journal_mode=WAL')

@@ -69,10 +69,13 @@ def is_running() -> sa.ColumnElement[bool]:
 
 
 class Job(Protocol):
-    """What the conductor needs of a job; ``epoch`` is that of the claim, once it is claimed."""
+    """What the conductor needs of a job; ``epoch`` is that of the claim, once it is claimed, and ``left_by`` the owner
+    before it.
+    """
 
     uuid: str
     epoch: int
+    left_by: str
     cancel_requested: bool
 
 
@@ -177,6 +180,10 @@ class Claims:
         values = {'owner': who, 'epoch': job.epoch + 1, 'expires_at': now() + self.leases.seconds}
         if not self._swap(wanted, values):
             raise taskflow_exceptions.UnclaimableJob(f'operation {job.uuid} is claimed by somebody else')
+        is_left = job.left_by not in (ANYONE, CONF.host)
+        if is_left or job.epoch:
+            how = f'{job.left_by} left' if is_left else 'was given back'
+            LOG.info('Operation %s, which %s, is taken over by %s.', job.uuid, how, who)
         job.epoch += 1
         self.worker = who
         self.leases.hold(job.uuid, job.epoch, asked_at)

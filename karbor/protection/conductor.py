@@ -74,9 +74,13 @@ class Conductor(impl_nonblocking.NonBlockingConductor):
         self._unwritten: collections.Counter[str] = collections.Counter()
         self._thread = threading.Thread(target=self.run, name='conductor', daemon=True)
 
+    def connect(self) -> None:
+        """Be able to claim. Raises JobBoardAway, and may be called again."""
+        engine.cut_idle_transactions(CONF.protection.lease_seconds / 3)
+        super().connect()
+
     def start(self) -> None:
         """Claim operations: what is posted from now on, and what others have left."""
-        engine.cut_idle_transactions(CONF.protection.lease_seconds / 3)
         self.connect()
         self._thread.start()
 

@@ -24,6 +24,7 @@ from taskflow import states
 from taskflow.jobs import base
 from taskflow.jobs.backends import impl_redis
 
+from karbor import exception
 from karbor.db import engine, repository
 from karbor.protection.board import ANYONE, OPERATION, WINDOW, Claims, now, translated
 
@@ -49,6 +50,7 @@ class RedisJob(impl_redis.RedisJob):
     """A posted operation that nobody has claimed. Its details are what a worker chooses by."""
 
     epoch = 0
+    left_by = ANYONE
     cancel_requested = False
 
     @property
@@ -92,7 +94,11 @@ class RedisJobBoard(Claims, impl_redis.RedisJobBoard):
         return client
 
     def connect(self) -> None:
-        super().connect()
+        """Raises JobBoardAway, and may be called again."""
+        try:
+            super().connect()
+        except taskflow_exceptions.TaskFlowException as fault:
+            raise exception.JobBoardAway(reason=fault.__cause__ or fault) from fault
         self.leases.start()
 
     def close(self) -> None:
@@ -114,11 +120,11 @@ class RedisJobBoard(Claims, impl_redis.RedisJobBoard):
         super().claim(job, who, expiry=self.leases.seconds)
         is_mine = False
         try:
-            row = next(iter(repository.find(OPERATION, ['epoch'], {'id': job.uuid, 'ended_at': None})), None)
+            row = next(iter(repository.find(OPERATION, ['epoch', 'owner'], {'id': job.uuid, 'ended_at': None})), None)
             if row is None:
                 super().consume(job, who)
                 raise taskflow_exceptions.NotFound(f'operation {job.uuid} has ended')
-            job.epoch = row.epoch
+            job.epoch, job.left_by = row.epoch, row.owner
             self._take(job, who)
             is_mine = True
         finally:

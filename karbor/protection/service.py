@@ -32,6 +32,10 @@ class ProtectionService:
             CONF.protection_topic, Manager(self.providers, self.protectables, self.conductor)
         )
 
+    def connect(self) -> None:
+        """Find what is needed besides the database. Raises JobBoardAway, and may be called again."""
+        self.conductor.connect()
+
     def start(self) -> None:
         """Publish what is loaded, take up what was under way, then accept."""
         self.providers.publish(self.protectables.containers())

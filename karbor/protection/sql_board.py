@@ -21,6 +21,7 @@ class SqlJob(base.Job):
     def __init__(self, board: 'SqlJobBoard', row: Any) -> None:
         super().__init__(board, row.id, uuid=row.id, details={'operation_id': row.id})
         self.epoch: int = row.epoch
+        self.left_by: str = row.owner
         self.cancel_requested: bool = row.cancel_requested
         self._created_on = row.created_at
 
@@ -114,7 +115,8 @@ class SqlJobBoard(Claims, base.JobBoard):
         return [SqlJob(self, row) for row in rows if not row.mine]
 
     def _query(self, held: int) -> Any:
-        columns = (OPERATION.id, OPERATION.epoch, OPERATION.priority, OPERATION.created_at, OPERATION.cancel_requested)
+        names = ('id', 'owner', 'epoch', 'priority', 'created_at', 'cancel_requested')
+        columns = [getattr(OPERATION, name) for name in names]
         can = _number(self._claimable())
         mine = sa.and_(OPERATION.owner == self.worker, OPERATION.cancel_requested == sa.true(), is_running())
         limit = CONF.max_concurrent_operations_per_project

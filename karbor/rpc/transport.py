@@ -14,12 +14,12 @@ from typing import Any, Protocol, TypeVar
 import oslo_messaging as messaging
 from oslo_config import cfg
 from oslo_log import log
-from oslo_messaging import opts as messaging_opts
 from oslo_messaging.rpc import dispatcher
 from oslo_versionedobjects import base as ovo
 
 import karbor.native_threads  # noqa: F401
 from karbor import exception
+from karbor.conf import opts
 from karbor.context import RequestContext
 from karbor.db import engine
 from karbor.objects import base
@@ -144,7 +144,12 @@ class _Remote:
     """The ends of all processes that share a message broker."""
 
     def __init__(self, conf: cfg.ConfigOpts) -> None:
-        self.transport = messaging.get_rpc_transport(conf, allowed_remote_exmods=[exception.__name__])
+        try:
+            self.transport = messaging.get_rpc_transport(conf, allowed_remote_exmods=[exception.__name__])
+        except (messaging.DriverLoadFailure, messaging.InvalidTransportURL) as fault:
+            # The text of either holds the URL, and so the password.
+            reason = f'nothing can be made of transport_url ({type(fault).__name__})'
+            raise exception.ConfigurationError(reason=reason) from fault
         self.serializer = Serializer()
         self.clients: dict[str, Any] = {}
         self.callers = futures.ThreadPoolExecutor(CALLERS, 'rpc')
@@ -183,11 +188,12 @@ _bus: Any = None
 
 
 def init(conf: cfg.ConfigOpts) -> None:
-    """Choose the transport of this process by `transport_url`; called again, it starts anew."""
+    """Choose the transport of this process by `transport_url`; called again, it starts anew.
+
+    Raises ConfigurationError.
+    """
     global _bus
-    messaging.set_transport_defaults('karbor')
-    for group, options in messaging_opts.list_opts():
-        conf.register_opts(options, group)
+    opts.register_messaging(conf)
     conf.set_default('rabbit_interval_max', RECONNECT_SECONDS, 'oslo_messaging_rabbit')
     _bus = _Local() if (conf.transport_url or '').startswith('local:') else _Remote(conf)
 

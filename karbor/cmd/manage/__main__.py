@@ -57,7 +57,8 @@ def main(argv: list[str] | None = None) -> int:
     except (CommandError, migration.SchemaError, cfg.Error) as fault:
         return _failed(str(fault))
     except (db_exception.DBError, sqlalchemy.exc.SQLAlchemyError, sqlite3.Error, ImportError) as fault:
-        return _failed(f'The database cannot be used: {getattr(fault, "inner_exception", None) or fault}')
+        cause = str(getattr(fault, 'inner_exception', None) or fault).splitlines()[0]
+        return _failed(f'The database cannot be used: {cause}{opts.unread(CONF)}')
     return 0
 
 

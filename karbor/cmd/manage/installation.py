@@ -8,6 +8,7 @@ from oslo_config import cfg
 from oslo_utils import timeutils
 
 from karbor.cmd.manage.command import Command, CommandError, table
+from karbor.conf import opts
 from karbor.db import models, repository
 
 CONF = cfg.CONF
@@ -15,6 +16,7 @@ CONF = cfg.CONF
 
 def config_list(param: str | None) -> None:
     """Print all options, or one (`option` or `group.option`), with their values; those that are secret as `****`."""
+    opts.register_libraries(CONF)
     shown = _Options()
     CONF.log_opt_values(shown, 0)
     if param is not None and param not in shown.values:

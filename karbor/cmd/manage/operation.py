@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from karbor import exception
+from karbor import exception, statuses
 from karbor.cmd.manage.command import FORMAT, Command, CommandError, as_json, show, table
 from karbor.db import engine, models, repository
 from karbor.objects import operation_resource
@@ -26,10 +26,11 @@ COLUMNS = {
     'owner': 'Owner',
     'age': 'Age',
     'lease_left': 'Lease left',
-    'epoch': 'Runs',
+    'epoch': 'Epoch',
     'attempt': 'Attempt',
     'progress': 'Progress',
 }
+_STATUSES = sorted({word for words in statuses.OPERATION_WORDS.values() for word in words})
 _HIDDEN = ('beat', 'deleted', 'deleted_at', 'folded', 'expires_at', 'now')
 _RESOURCE = ('resource_type', 'resource_id', 'resource_name', 'new_id', 'status', 'status_details', 'progress')
 _RESOURCE_TITLES = ('Type', 'ID', 'Name', 'New ID', 'Status', 'Details', 'Progress')
@@ -39,6 +40,10 @@ def list_(all: bool, open: bool, project: str | None, status: str | None, limit:
     """Print the open operations, the oldest first; with --all those that have ended, too, the newest first."""
     if all and open:
         raise CommandError('--all and --open exclude each other.')
+    if limit < 1:
+        raise CommandError('--limit takes 1 or more.')
+    if status is not None and status not in _STATUSES:
+        raise CommandError(f'--status takes one of {", ".join(_STATUSES)}.')
     wanted = {'project_id': project, 'status': status, **({} if all else {'ended_at': None})}
     filters = [
         getattr(OPERATION, name) == value for name, value in wanted.items() if value is not None or name == 'ended_at'
@@ -157,8 +162,8 @@ COMMANDS = {
             '--all': {'action': 'store_true', 'help': 'those that have ended, too'},
             '--open': {'action': 'store_true', 'help': 'those that have not ended; the default'},
             '--project': {'help': 'those of this project'},
-            '--status': {'help': 'those in this status'},
-            '--limit': {'type': int, 'default': 1000, 'help': 'how many at most; default: 1000'},
+            '--status': {'help': f'those in this status: {", ".join(_STATUSES)}'},
+            '--limit': {'type': int, 'default': 1000, 'help': 'how many, 1 or more; default: 1000'},
             **FORMAT,
         },
     ),

@@ -42,6 +42,8 @@ class ManilaApi(Service):
         super().check_policy()
 
     def _read_version(self) -> None:
+        if not flask.request.path.rstrip('/'):
+            return  # what versions there are is told to clients of newer ones, too
         flask.g.version = microversions.requested(flask.request.headers.get(microversions.HEADER))
 
     def _write_version(self, reply: flask.Response) -> flask.Response:

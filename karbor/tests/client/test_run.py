@@ -14,6 +14,7 @@ import pytest
 RUN = Path(__file__).parents[3] / 'tools' / 'run.py'
 READY = 'Ctrl-C ends it'
 CREATED = re.compile(r'\| id +\| (\S+)')
+FIRST = re.compile(r'\| ([0-9a-f]{8}-\S+)')
 BUSY = re.compile(r'\| (protecting|in_progress) ')
 # What shows whether an operation has ended, before the next command needs that.
 WAITED_FOR = ('karbor checkpoint-show', 'karbor restore-list')
@@ -31,7 +32,7 @@ def printed_until_ready(process: 'subprocess.Popen[str]') -> list[str]:
 
 
 class Typist:
-    """A shell into which the commands are typed; ids that they tell take the place of PLAN_ID and CHECKPOINT_ID."""
+    """A shell into which the commands are typed; ids that they tell take the place of PLAN_ID and others."""
 
     def __init__(self) -> None:
         self.exports: list[str] = []
@@ -58,6 +59,8 @@ class Typist:
         for verb, name in (('plan-create', 'PLAN_ID'), ('checkpoint-create', 'CHECKPOINT_ID')):
             if verb in command:
                 self.ids[name] = CREATED.search(done.stdout)[1]  # type: ignore[index]
+        if command == 'karbor operationlog-list':
+            self.ids['LOG_ID'] = FIRST.search(done.stdout)[1]  # type: ignore[index]
         return done.stdout
 
     def type_until_ended(self, command: str) -> str:
@@ -86,6 +89,7 @@ def test_what_is_printed_works_when_it_is_typed(tmp_path):
     by_verb = {' '.join(command.split()[:2]): shown for command, shown in output.items()}
     assert {f'karbor {verb}' for verb in ('plan-create', 'checkpoint-create', 'restore-create')} <= set(by_verb)
     assert '| available ' in by_verb['karbor checkpoint-show']
-    plans, fault, _ = [shown for command, shown in output.items() if command.startswith('curl')]
+    plans, action, fault, _ = [shown for command, shown in output.items() if command.startswith('curl')]
     assert '"name":"my-plan"' in plans
+    assert 'cancel needs one that has not ended' in action
     assert '"kind":"error_state"' in fault

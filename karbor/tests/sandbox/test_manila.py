@@ -64,6 +64,12 @@ def test_microversion_is_read_from_the_header_and_said_in_the_reply(cloud):
     assert cloud.get('demo', '/share/v2/shares').headers['X-OpenStack-Manila-API-Version'] == '2.0'
 
 
+def test_versions_are_listed_for_a_client_that_knows_newer_ones(cloud):
+    newer = {'X-OpenStack-Manila-API-Version': '2.98'}
+    assert requests.get(f'{cloud.sandbox.url}/share/', headers=newer, timeout=5).status_code == 300
+    assert requests.get(f'{cloud.sandbox.url}/share/v2/', headers=newer, timeout=5).status_code == 406
+
+
 def test_fields_appear_with_their_microversions(cloud):
     def fields(version):
         headers = {'X-OpenStack-Manila-API-Version': version}

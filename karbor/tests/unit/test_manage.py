@@ -4,8 +4,10 @@ import subprocess
 import sys
 
 import pytest
+from oslo_config import cfg
 from oslo_utils import timeutils
 
+from karbor.conf import opts
 from karbor.db import migration, models, repository
 from karbor.tests import databases
 from karbor.tests.db import karbor_1_6
@@ -95,6 +97,39 @@ def test_one_line_says_so_when_the_database_cannot_be_used(manage, arguments, ur
     assert 'secret' not in ended.stderr
 
 
+def test_the_file_of_the_database_is_named_and_that_there_was_no_configuration(manage, url, tmp_path):
+    file = tmp_path / 'other.conf'
+    file.write_text('[database]\nconnection = sqlite:////nowhere/at/all/karbor.sqlite\n')
+    assert manage('db', 'version', config_file=file).stderr.endswith(': /nowhere/at/all/karbor.sqlite\n')
+    conf = cfg.ConfigOpts()
+    conf([f'--config-file={file}'], project='karbor')
+    assert opts.unread(conf) == ''
+    conf([], project='karbor', default_config_files=[])
+    assert opts.unread(conf).startswith(' (no configuration file was found: there is no karbor.conf in ')
+    assert '/etc/karbor' in opts.unread(conf)
+
+
+def test_wrong_values_are_named_by_every_command(manage, tmp_path):
+    file = tmp_path / 'other.conf'
+    file.write_text('[protection]\njobboard = foo\n')
+    for arguments in (['db', 'version'], ['config', 'list'], ['version', 'list']):
+        ended = manage(*arguments, config_file=file)
+        assert ended.returncode == 1
+        assert ended.stderr.startswith(f'karbor-manage: Wrong values in {file}: [protection] jobboard: Valid')
+        assert len(ended.stderr.splitlines()) == 1
+
+
+@pytest.mark.services
+@pytest.mark.parametrize(('kind', 'driver'), [('postgresql', '+psycopg2'), ('mariadb', '+pymysql')])
+def test_a_database_is_reached_by_an_address_that_names_no_driver(manage, tmp_path, kind, driver):
+    file = tmp_path / 'other.conf'
+    with databases.temporary(kind, tmp_path) as connection:
+        file.write_text(f'[database]\nconnection = {connection.replace(driver, "")}\n')
+        ended = manage('db', 'sync', config_file=file)
+        assert (ended.returncode, ended.stderr) == (0, '')
+        assert manage('db', 'version', config_file=file).stdout == f'{migration.head()}\n'
+
+
 @pytest.mark.parametrize(
     'arguments', [[], ['db'], ['db', 'nonsense'], ['db', 'purge'], ['db', 'purge', 'x'], ['nonsense']]
 )
@@ -134,6 +169,19 @@ def test_options_are_listed_with_secrets_hidden(manage):
     assert 'host = node7\n' in listed
     assert 'database.connection = ****\n' in listed
     assert manage('config', 'list', 'host').stdout == 'host = node7\n'
+
+
+def test_options_of_messaging_and_keystone_are_listed_too(manage, tmp_path):
+    file = tmp_path / 'other.conf'
+    group = 'auth_type = password\nusername = karbor\npassword = secret\n'
+    file.write_text(f'[keystone_authtoken]\n{group}[trustee]\n{group}[DEFAULT]\ntransport_url = rabbit://u:secret@x/\n')
+    listed = manage('config', 'list', config_file=file).stdout
+    for line in ('transport_url = ****', 'control_exchange = karbor', 'oslo_messaging_rabbit.ssl = False'):
+        assert f'{line}\n' in listed
+    for name in ('keystone_authtoken', 'trustee'):
+        assert f'{name}.username = karbor\n' in listed
+        assert f'{name}.password = ****\n' in listed
+    assert 'secret@' not in listed
 
 
 def test_services_are_listed_with_their_state(manage, url):

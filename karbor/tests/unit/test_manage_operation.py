@@ -81,6 +81,19 @@ def test_operations_are_selected_and_told_as_json(database, capsys):
         listed(capsys, all=True, open=True)
 
 
+@pytest.mark.parametrize(
+    ('options', 'said'),
+    [
+        ({'limit': 0}, '--limit takes 1 or more'),
+        ({'limit': -1}, '--limit takes 1 or more'),
+        ({'status': 'bogus'}, 'takes one of available, copying, deleted, deleting'),
+    ],
+)
+def test_what_finds_nothing_by_mistake_is_refused_with_what_is_allowed(database, capsys, options, said):
+    with pytest.raises(CommandError, match=said):
+        listed(capsys, **options)
+
+
 @pytest.mark.parametrize('is_folded', [False, True])
 def test_an_operation_is_shown_with_its_resources(database, capsys, is_folded):
     id = post(resources=('active', 'error'), ended_at=timeutils.utcnow(), error_info='why')

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What both job boards promise: claims, leases, order, limits, and workers that take over from each other."""
 
+import logging
 import sys
 import threading
 import time
@@ -70,6 +71,21 @@ def test_a_job_is_claimed_once(boards):
         second.claim(jobs[1], 'two/1')
     assert list(second.iterjobs()) == []
     assert second.find_owner(jobs[1]) == operation(jobs[0].uuid).owner == 'one/1'
+
+
+def test_a_takeover_is_told_with_who_left_the_operation(boards, caplog):
+    caplog.set_level(logging.INFO, 'karbor')
+    id = boards.post()
+    first, second = boards.two()
+    claimed(first, 'one/1')
+    assert 'taken over' not in caplog.text
+    until(lambda: list(second.iterjobs()), 10)
+    job = claimed(second, 'two/1')
+    assert f'Operation {id}, which one/1 left, is taken over by two/1.' in caplog.text
+    second.abandon(job, 'two/1')
+    until(lambda: list(first.iterjobs()), 10)
+    claimed(first, 'one/1')
+    assert f'Operation {id}, which was given back, is taken over by one/1.' in caplog.text
 
 
 def test_of_many_that_claim_at_once_one_wins(boards):

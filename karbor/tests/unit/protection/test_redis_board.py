@@ -17,6 +17,7 @@ from oslo_config import cfg
 from oslo_utils import timeutils
 from taskflow import exceptions as taskflow_exceptions
 
+from karbor import exception
 from karbor.db import engine, models, repository
 from karbor.protection import board
 from karbor.tests.services.deployment import free_port
@@ -262,7 +263,7 @@ def test_a_service_whose_redis_is_away_says_so_at_its_start(boards):
         CONF.set_override('redis_port', nobody.getsockname()[1], 'protection')
         CONF.set_override('redis_socket_timeout', 0.2, 'protection')
         try:
-            with pytest.raises(taskflow_exceptions.JobFailure, match='redis'):
+            with pytest.raises(exception.JobBoardAway, match='Redis cannot be used: Timeout'):
                 board.fetch().connect()
         finally:
             CONF.clear_override('redis_port', 'protection')
@@ -298,11 +299,11 @@ def test_options_lead_to_a_redis_with_tls_and_password(secured, boards):
     try:
         boards.make()
         CONF.set_override('redis_password', 'wrong', 'protection')
-        with pytest.raises(taskflow_exceptions.JobFailure):
+        with pytest.raises(exception.JobBoardAway):
             boards.make()
         CONF.set_override('redis_password', 'secret', 'protection')
         CONF.clear_override('redis_ssl_ca_certs', 'protection')  # those of the system do not know this certificate
-        with pytest.raises(taskflow_exceptions.JobFailure):
+        with pytest.raises(exception.JobBoardAway):
             boards.make()
     finally:
         for name in secured:
