@@ -213,6 +213,6 @@ class Claims:
             repository.matched(session, sa.update(OPERATION).where(waiting).values(**until))
             if not held:
                 return ()
-            repository.matched(session, sa.update(OPERATION).where(mine).values(**until))
+            repository.matched(session, sa.update(OPERATION).where(mine, OPERATION.ended_at.is_(None)).values(**until))
             rows = session.execute(sa.select(OPERATION.id, OPERATION.epoch).where(mine))
             return {(row.id, row.epoch) for row in rows}

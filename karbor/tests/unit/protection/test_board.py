@@ -170,6 +170,17 @@ def test_a_claim_that_was_lost_is_not_kept_by_a_heartbeat(boards):
     assert not held.leases.is_valid(id, 1)
 
 
+def test_a_heartbeat_leaves_what_has_just_ended_as_it_is(boards):
+    id = boards.post()
+    held = boards.make()
+    held.claim(next(held.iterjobs()), 'one/1')
+    repository.update(models.OperationLog, id, {'ended_at': sa.func.now(), 'expires_at': board.now() + 0.9})
+    before = operation(id)
+    held.leases._renew_all()
+    assert (operation(id).updated_at, operation(id).expires_at) == (before.updated_at, before.expires_at)
+    assert held.leases.is_valid(id, 1)
+
+
 def test_what_is_given_back_is_there_for_the_next_at_once(boards):
     id = boards.post()
     first, second = boards.two()
