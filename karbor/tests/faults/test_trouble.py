@@ -19,8 +19,8 @@ from karbor.tests.faults.trial import SECOND, Trial, trial
 pytestmark = pytest.mark.faults
 
 HTTP_TIMEOUT = 1
-PATIENCE = 90.0  # seconds: each fault in a row doubles the pause before the next attempt
-CHANCE = 0.04  # of each of the kinds, at each call
+PATIENCE = 100.0  # seconds: each fault in a row doubles the pause before the next attempt
+CHANCE = 0.02  # of each of the kinds, at each call: a start that makes six fails every other time
 IN_A_ROW = 2
 KINDS: list[dict[str, Any]] = [
     {'kind': 'status', 'status': 500},
@@ -89,7 +89,8 @@ def test_it_ends_as_if_nothing_had_happened_when_the_worker_is_killed_at_that(
         made.karbor.watch(points)
         whims = _trouble(made, case.seed)
         first.ask('start')
-        made.until(lambda: points.arrived.is_set() or made.operation['ended_at'], f'the worker is at {point}')
+        there = lambda: points.arrived.is_set() or made.operation['ended_at']  # noqa: E731
+        made.until(there, f'the worker is at {point}', PATIENCE)
         second.ask('start')
         first.kill()
         points.release()
