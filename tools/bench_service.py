@@ -25,7 +25,7 @@ from karbor.tests.services import broker
 from karbor.tests.services.deployment import NOOP, Deployment
 
 COMMANDS = Path(sys.executable).parent
-OPTIONS = 'quota_plans = -1\n'
+OPTIONS = 'quota_plans = -1\nreport_interval = 10\nrpc_accept_timeout = 20\n'  # the tests' deployment has its own
 PORTS = {'mariadb': 3306, 'postgresql': 5432}
 RABBIT_PORT = 5672
 
