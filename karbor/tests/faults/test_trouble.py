@@ -95,6 +95,7 @@ def test_it_ends_as_if_nothing_had_happened_when_the_worker_is_killed_at_that(
         first.kill()
         points.release()
         result = disturb.ended(made, second, seconds=PATIENCE)
+        result.lost += disturb.interruptions(first)
     record_property('faults', result.told(kills=1, cloud_faults=sum(whim.fired for whim in whims)))
     result.check(reference)
 
