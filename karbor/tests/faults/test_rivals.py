@@ -59,7 +59,8 @@ def test_nobody_takes_over_from_who_is_only_slow(
 ) -> None:
     """A call of the cloud takes longer than two leases, and the heartbeat goes on."""
     reference = recorded[case]
-    slow = next(p for p in reversed(reference.points) if p.startswith(('manila', 'trove')))
+    # The first call of its kind: how many polls there are depends on the machine.
+    slow = next(p for p in reversed(reference.points) if p.startswith(('manila', 'trove')) and not p.endswith(')'))
     with trial(site, reference.scenario) as made:
         points = Points(slow, drops=False)
         first, second = made.karbor.worker(FIRST), made.karbor.worker(SECOND)
