@@ -118,6 +118,7 @@ _SAID: dict[ResourceStatus, tuple[str, ...]] = {
 _MEANING = {word: status for status, words in _SAID.items() for word in words}
 
 DETAILS_LIMIT = 4096
+CANCELLING = 'cancelling'  # the details of an operation that somebody has cancelled, until it ends
 
 
 def clean(text: str | None, limit: int = DETAILS_LIMIT) -> str | None:

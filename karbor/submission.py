@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from oslo_db import exception as db_exception
 from oslo_utils import timeutils, uuidutils
 
-from karbor import exception
+from karbor import exception, statuses
 from karbor.context import RequestContext
 from karbor.db import engine, models, repository
 from karbor.objects.checkpoint import Checkpoint
@@ -76,7 +76,7 @@ def cancel(operation_id: str) -> None:
 
     Raises OperationInvalidState when it has ended, or is one of Karbor 1.6, which nobody runs.
     """
-    values = {'cancel_requested': True, 'status_details': 'cancelling'}
+    values = {'cancel_requested': True, 'status_details': statuses.CANCELLING}
     if repository.update(models.OperationLog, operation_id, values, ended_at=None, owner=repository.Not(None)):
         return
     operation = repository.get(models.OperationLog, operation_id)

@@ -241,7 +241,7 @@ def show(service: Service) -> None:
         screen.say(f'   Karbor {service.ready["karbor"]}, Keystone {service.ready["auth_url"]}')
         try:
             Demo(service).run()
-        except Exception:
+        except Exception:  # whatever it is, it is raised again: the log of the service tells more
             screen.say(f'\nThe last lines of the log of the service, {service.keep_log()}:\n{service.last_words()}\n')
             raise
 

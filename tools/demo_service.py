@@ -45,7 +45,7 @@ class Service:
     def __enter__(self) -> 'Service':
         try:
             self._start()
-        except BaseException:
+        except BaseException:  # whatever it is, it is raised again: no process must be left
             self.stop()
             raise
         return self

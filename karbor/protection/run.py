@@ -34,7 +34,6 @@ from karbor.statuses import OperationType
 CONF = cfg.CONF
 NOT_STARTED = 'not started: a resource that it depends on failed'
 CANCELLED = 'cancelled'
-CANCELLING = 'cancelling'
 OPERATION = models.OperationLog
 
 
@@ -179,7 +178,7 @@ class Run:
 
     def progress(self) -> dict[str, Any]:
         """What the operation's row tells while waves run."""
-        word = CANCELLING if self.cancelled.is_set() else statuses.running(self.operation_type)
+        word = statuses.CANCELLING if self.cancelled.is_set() else statuses.running(self.operation_type)
         return {'status_details': f'{word}: {self.done} of {self._to_do} resources done'}
 
     @cached_property

@@ -12,9 +12,8 @@ import io
 import os
 import re
 import stat
-import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
@@ -23,27 +22,20 @@ from oslo_log import log
 
 from karbor import exception
 from karbor.plugins.banks import interface
+from karbor.plugins.banks.root import FOLDER, NEW, Root, sync
 
 LOG = log.getLogger(__name__)
 
 UNFINISHED = ',unfinished-'  # a comma is in no key: listings never meet it
-MARK = ',bank'  # lies in the folder of each bank that was written to
-MARK_TEXT = b'This folder is a bank of Karbor, which takes a folder without this file for another one.\n'
 ATTEMPTS = 100
-ROOT = os.O_RDONLY | os.O_DIRECTORY  # it may well be a link itself, what lies in it may not
-FOLDER = ROOT | os.O_NOFOLLOW
+INNER = FOLDER | os.O_NOFOLLOW  # what lies in the root is no link
 VALUE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe that lies about must not block
-NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 KEPT_BY_NFS = re.compile(r'\.nfs[0-9a-f]{16,}')  # a deleted file that a reader on this host still has open
 ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)  # ELOOP: a link, which is no object
 
 
 class FileSystemBank(interface.Bank):
-    """The folder `file_system_bank_path`/`bank_object_container`, made when it is first written to.
-
-    A folder is the bank if it has the mark, or, as one of Karbor 1.6, folders of keys. Where there is neither, nor was
-    there before, it is new; else the bank is away: the folder may be where its file system is to be mounted.
-    """
+    """The folder `file_system_bank_path`/`bank_object_container`, made when it is first written to."""
 
     OPTIONS = {
         'file_system_bank_plugin': [
@@ -59,9 +51,7 @@ class FileSystemBank(interface.Bank):
             raise exception.ConfigurationError(reason='[file_system_bank_plugin] file_system_bank_path is not set')
         self.root = Path(group.file_system_bank_path, group.bank_object_container)
         self.place = os.fspath(self.root)
-        self._lock = threading.Lock()
-        self._is_known = False  # the bank was there once: from then on, without it the bank is away
-        self._is_told = False  # the log says already that the bank is away
+        self._root = Root(self.root, _holds_keys, lambda: self.was_used())  # which the provider sets later
         self._fresh: set[str] = set()  # folders just made here, which a crash might still take away
 
     # -- the primitives
@@ -78,7 +68,7 @@ class FileSystemBank(interface.Bank):
                 file.flush()
                 os.fsync(file.fileno())
                 self._put_in_place(temporary, name, folder, key)
-                _sync(folder)
+                sync(folder)
 
     def _open(self, key: str) -> BinaryIO:
         above, _, name = key.rpartition('/')
@@ -101,7 +91,7 @@ class FileSystemBank(interface.Bank):
             try:
                 with self._entered(above) as folder:
                     os.unlink(name, dir_fd=folder)
-                    _sync(folder)
+                    sync(folder)
             except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
                 pass  # folders may have been left by a delete that did not get to its end
             self._remove_empty(above)
@@ -141,7 +131,7 @@ class FileSystemBank(interface.Bank):
             folder, file = self._begin(above, temporary, key)
         try:
             yield folder, temporary, file
-        except BaseException:
+        except BaseException:  # whatever it is, it is raised again: half a file must not stay
             with contextlib.suppress(OSError):  # the first fault is the one to be told
                 os.unlink(temporary, dir_fd=folder)
                 self._remove_empty(above)
@@ -182,21 +172,21 @@ class FileSystemBank(interface.Bank):
 
     def _enter(self, path: str, make: bool = False) -> int:
         """A handle of the folder at ``path`` ('' is the root). With ``make`` it is there, for good, afterwards."""
-        handles, walked = [self._enter_root(make)], ''
+        handles, walked = [self._root.enter(make)], ''
         try:
             for part in path.split('/')[1:]:
                 walked += f'/{part}'
                 try:
-                    handles.append(os.open(part, FOLDER, dir_fd=handles[-1]))
+                    handles.append(os.open(part, INNER, dir_fd=handles[-1]))
                 except FileNotFoundError:
                     if not make:
                         raise
                     self._fresh.add(walked)
                     with contextlib.suppress(FileExistsError):
                         os.mkdir(part, dir_fd=handles[-1])
-                    handles.append(os.open(part, FOLDER, dir_fd=handles[-1]))
+                    handles.append(os.open(part, INNER, dir_fd=handles[-1]))
                 if make and walked in self._fresh:  # made by this thread, or by one that has not got to this line yet
-                    _sync(handles[-2])
+                    sync(handles[-2])
                     self._fresh.discard(walked)
             return handles.pop()
         finally:
@@ -210,68 +200,6 @@ class FileSystemBank(interface.Bank):
             yield folder
         finally:
             os.close(folder)
-
-    def _enter_root(self, make: bool) -> int:
-        """A handle of the root. Raises FileNotFoundError if it is new and not to be made, BankUnavailable if away."""
-        folder = self._find_root(_is_marked)
-        if folder is None:
-            with self._lock:
-                return self._enter_unmarked(make)
-        self._know()
-        return folder
-
-    def _enter_unmarked(self, make: bool) -> int:
-        folder = self._find_root(_is_bank)
-        if folder is None and (self._is_known or self.was_used()):
-            folder = self._find_root(_is_bank)  # who begins it at this moment marks it before the catalogue knows
-            if folder is None:
-                # Not mounted, say. An empty bank, or a new one in its place, is what it must not look like.
-                self._tell('is not there: its folder is missing, or is another one, without the file %s', MARK)
-                raise exception.BankUnavailable('the folder of the bank is gone')
-        if folder is None and not make:
-            return os.open(self.root, ROOT)
-        if folder is None:
-            _make_folders(self.root)
-            folder = os.open(self.root, ROOT)
-        if make:
-            try:
-                _mark(folder)
-            except BaseException:
-                os.close(folder)
-                raise
-        self._know()
-        return folder
-
-    def _find_root(self, is_it: Callable[[int], bool]) -> int | None:
-        """A handle of the root, if there is one and ``is_it`` says so."""
-        try:
-            folder = os.open(self.root, ROOT)
-        except FileNotFoundError:
-            return None
-        except NotADirectoryError as fault:
-            self._tell('is no folder')
-            raise exception.BankUnavailable('the folder of the bank is none') from fault
-        try:
-            found = is_it(folder)
-        except BaseException:
-            os.close(folder)
-            raise
-        if found:
-            return folder
-        os.close(folder)
-        return None
-
-    def _know(self) -> None:
-        self._is_known = True
-        if self._is_told:
-            self._is_told = False
-            LOG.warning('The bank %s is there again.', self.root)
-
-    def _tell(self, wrong: str, *values: str) -> None:
-        """Once, however often it is asked for until it is there again."""
-        if not self._is_told:
-            self._is_told = True
-            LOG.error(f'The bank %s {wrong}.', self.root, *values)
 
     def _remove_empty(self, path: str) -> None:
         """Remove the folder at ``path``, and those above it, as long as nothing is in them."""
@@ -376,43 +304,7 @@ def _remove_abandoned(name: str, folder: int) -> bool:
     return True
 
 
-def _is_marked(folder: int) -> bool:
-    try:
-        os.stat(MARK, dir_fd=folder, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    return True
-
-
-def _is_bank(folder: int) -> bool:
-    """Whether the folder has the mark, or folders of keys: Karbor 1.6 left no mark."""
+def _holds_keys(folder: int) -> bool:
+    """Whether there are folders of keys, as in a bank of Karbor 1.6, which left no mark."""
     with os.scandir(folder) as found:
-        return any(entry.name == MARK or (_key_part(entry) or '').endswith('/') for entry in found)
-
-
-def _mark(folder: int) -> None:
-    with contextlib.suppress(FileExistsError), open(os.open(MARK, NEW, 0o666, dir_fd=folder), 'wb') as file:
-        file.write(MARK_TEXT)
-    _sync(folder)
-
-
-def _make_folders(folder: Path) -> None:
-    """Make a folder and those that lack above it, for good. What was there is made durable, too: its maker
-    may be another thread that is not that far yet.
-    """
-    if not folder.parent.is_dir():
-        _make_folders(folder.parent)
-    folder.mkdir(exist_ok=True)
-    above = os.open(folder.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        _sync(above)
-    finally:
-        os.close(above)
-
-
-def _sync(folder: int) -> None:
-    try:
-        os.fsync(folder)
-    except OSError as fault:
-        if fault.errno not in (errno.EINVAL, errno.ENOTSUP):  # some file systems cannot sync folders, and need not
-            raise
+        return any((_key_part(entry) or '').endswith('/') for entry in found)

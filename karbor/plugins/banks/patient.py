@@ -52,7 +52,7 @@ class PatientBank(Bank):
             stored = self._bank.put(key, source.data())
             try:
                 self._allow()
-            except BaseException:
+            except BaseException:  # whatever it is, it is raised again: what was written is not ours
                 self._overtaken()
                 raise
             return stored

@@ -14,13 +14,13 @@ import pytest
 from oslo_config import cfg
 
 from karbor import exception
-from karbor.plugins.banks import file_system
+from karbor.plugins.banks import file_system, root
 from karbor.tests.banks.conftest import file_system as bank_in
 
 
 def names(bank):
     """What lies in the bank's folder, relative to it, but for its mark."""
-    return sorted(str(path.relative_to(bank.root)) for path in bank.root.rglob('*') if path.name != file_system.MARK)
+    return sorted(str(path.relative_to(bank.root)) for path in bank.root.rglob('*') if path.name != root.MARK)
 
 
 def test_a_key_is_a_path_and_the_file_is_the_value(on_disk, tmp_path):
@@ -355,9 +355,9 @@ def test_a_bank_of_karbor_1_6_has_no_mark_and_is_marked_when_it_is_written_to(tm
     (on_disk.root / 'checkpoints/c').mkdir(parents=True)
     (on_disk.root / 'checkpoints/c/index.json').write_bytes(b'{}')
     assert on_disk.list() == ['/checkpoints/c/index.json']
-    assert not (on_disk.root / file_system.MARK).exists()
+    assert not (on_disk.root / root.MARK).exists()
     on_disk.put('/checkpoints/d/index.json', b'{}')
-    assert (on_disk.root / file_system.MARK).exists()
+    assert (on_disk.root / root.MARK).exists()
     on_disk.delete('/checkpoints/c/index.json')
     on_disk.delete('/checkpoints/d/index.json')
     assert on_disk.list() == []
@@ -367,7 +367,7 @@ def test_an_empty_folder_is_taken_for_the_bank_when_the_operator_marks_it(tmp_pa
     on_disk = bank_in(tmp_path)
     on_disk.was_used = lambda: True
     on_disk.root.mkdir()
-    (on_disk.root / file_system.MARK).touch()
+    (on_disk.root / root.MARK).touch()
     on_disk.put('/a/b', b'1')
     assert on_disk.list() == ['/a/b']
 

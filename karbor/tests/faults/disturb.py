@@ -52,6 +52,17 @@ class Result:
         assert self.outcome.trusts <= 1 + self.lost_trusts
 
 
+@dataclass(frozen=True)
+class Case:
+    """A point of a scenario at which a worker is disturbed."""
+
+    scenario: str
+    point: str
+
+    def __str__(self) -> str:
+        return f'{self.scenario}-{self.point}'
+
+
 def chosen(recorded: Recorded) -> list[str]:
     """The points of the scenario that are tried: all of them if the environment has KARBOR_TEST_ALL set.
 

@@ -2,7 +2,6 @@
 """kill -9 of the worker at every point that an undisturbed run passes; another worker takes over."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -14,21 +13,12 @@ from karbor.tests.faults.site import Site
 pytestmark = pytest.mark.faults
 
 
-@dataclass(frozen=True)
-class Case:
-    scenario: str
-    point: str
-
-    def __str__(self) -> str:
-        return f'{self.scenario}-{self.point}'
-
-
-def cases(test: str, recorded: dict[str, Recorded]) -> list[Case]:
-    return [Case(name, point) for name, one in recorded.items() for point in disturb.chosen(one)]
+def cases(test: str, recorded: dict[str, Recorded]) -> list[disturb.Case]:
+    return [disturb.Case(name, point) for name, one in recorded.items() for point in disturb.chosen(one)]
 
 
 def test_it_ends_as_if_nothing_had_happened(
-    case: Case, site: Site, recorded: dict[str, Recorded], record_property: Callable[[str, Any], None]
+    case: disturb.Case, site: Site, recorded: dict[str, Recorded], record_property: Callable[[str, Any], None]
 ) -> None:
     reference = recorded[case.scenario]
     result = disturb.repeated(disturb.kill, site, reference.scenario, case.point)

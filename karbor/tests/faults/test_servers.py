@@ -9,20 +9,19 @@ import pytest
 from karbor.tests.faults import disturb
 from karbor.tests.faults.recorded import Recorded
 from karbor.tests.faults.site import Site
-from karbor.tests.faults.test_kill import Case
 
 pytestmark = [pytest.mark.faults, pytest.mark.services]
 
 POINTS = ('guarded write: to be committed', 'rows (handle): to be committed', 'rows (handle): committed')
 
 
-def cases(test: str, recorded: dict[str, Recorded]) -> list[Case]:
-    found = [Case(name, point) for name, one in recorded.items() for point in one.points]
+def cases(test: str, recorded: dict[str, Recorded]) -> list[disturb.Case]:
+    found = [disturb.Case(name, point) for name, one in recorded.items() for point in one.points]
     return [c for c in found if c.scenario.endswith(('share', 'database')) and c.point in POINTS]
 
 
 def test_it_ends_as_if_nothing_had_happened_on_mariadb(
-    case: Case, site: Site, recorded: dict[str, Recorded], record_property: Callable[[str, Any], None]
+    case: disturb.Case, site: Site, recorded: dict[str, Recorded], record_property: Callable[[str, Any], None]
 ) -> None:
     reference = recorded[case.scenario]
     result = disturb.repeated(disturb.kill, site, reference.scenario, case.point, database='mariadb')

@@ -4,7 +4,6 @@
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -16,18 +15,9 @@ from karbor.tests.faults.site import Site
 pytestmark = pytest.mark.faults
 
 
-@dataclass(frozen=True)
-class Case:
-    scenario: str
-    point: str
-
-    def __str__(self) -> str:
-        return f'{self.scenario}-{self.point}'
-
-
 def cases(test: str, recorded: dict[str, Recorded]) -> list[Any]:
     """Not within a transaction: that would stop everybody until the database cuts it off."""
-    return [Case(name, point) for name, one in recorded.items() for point in _chosen(one)]
+    return [disturb.Case(name, point) for name, one in recorded.items() for point in _chosen(one)]
 
 
 def _chosen(recorded: Recorded) -> list[str]:
@@ -38,7 +28,7 @@ def _chosen(recorded: Recorded) -> list[str]:
 
 
 def test_it_neither_writes_nor_starts_anything(
-    case: Case, site: Site, recorded: dict[str, Recorded], record_property: Callable[[str, Any], None]
+    case: disturb.Case, site: Site, recorded: dict[str, Recorded], record_property: Callable[[str, Any], None]
 ) -> None:
     reference = recorded[case.scenario]
     result = disturb.repeated(disturb.stop, site, reference.scenario, case.point)

@@ -89,8 +89,7 @@ def test_it_ends_as_if_nothing_had_happened_when_the_worker_is_killed_at_that(
         made.karbor.watch(points)
         whims = _trouble(made, case.seed)
         first.ask('start')
-        there = lambda: points.arrived.is_set() or made.operation['ended_at']  # noqa: E731
-        made.until(there, f'the worker is at {point}', PATIENCE)
+        made.until(lambda: points.arrived.is_set() or made.operation['ended_at'], f'the worker is at {point}', PATIENCE)
         second.ask('start')
         first.kill()
         points.release()
