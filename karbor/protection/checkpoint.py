@@ -15,10 +15,12 @@ from karbor import exception
 from karbor.db import models, repository
 from karbor.plugins.banks import layout
 from karbor.plugins.banks.interface import Bank
-from karbor.statuses import CheckpointStatus
+from karbor.protection import board
+from karbor.statuses import CheckpointStatus, OperationType
 
 LOG = log.getLogger(__name__)
-SETTLE_SECONDS = 1.0  # between two looks whether somebody works on a checkpoint
+SETTLE_SECONDS = 1.0  # between two looks whether somebody changes a checkpoint
+CHANGING = (OperationType.PROTECT, OperationType.DELETE)  # what writes a checkpoint's index
 
 
 def write_index(bank: Bank, row: models.CheckpointRecord, status: str, graph: str | None, **ours: Any) -> None:
@@ -46,15 +48,17 @@ def remove(bank: Bank, row: models.CheckpointRecord) -> None:
 
 
 def settle(bank: Bank, checkpoint_id: str, stopping: threading.Event, **ours: Any) -> None:
-    """Make the bank say what the row says, once nobody works on the checkpoint: a run that was overtaken while it wrote
-    may have written over what came after it. Gives up when ``stopping`` is set.
+    """Make the bank say what the row says, once nobody changes the checkpoint: a run that was overtaken while it wrote
+    may have written over what came after it. What is still to be gone on with writes the index itself, after this.
+    Gives up when ``stopping`` is set.
     """
     LOG.warning('A write of the bank was overtaken; checkpoint %s is looked at again.', checkpoint_id)
-    while repository.count(models.OperationLog, checkpoint_id=checkpoint_id, ended_at=None):
+    changing = {'checkpoint_id': checkpoint_id, 'operation_type': repository.OneOf(CHANGING), 'ended_at': None}
+    while repository.count(models.OperationLog, board.is_running(), **changing):
         if stopping.wait(SETTLE_SECONDS):
             return
     row = repository.get(models.CheckpointRecord, checkpoint_id)
-    if row is None:
+    if row is None or repository.count(models.OperationLog, **changing):
         return
     if row.checkpoint_status == CheckpointStatus.DELETED:
         remove(bank, row)

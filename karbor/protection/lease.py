@@ -4,7 +4,8 @@
 A lease is renewed by the database's clock and judged by this process's own monotonic clock: a
 worker that was paused knows by itself that its time is over, before it asks anybody. It belongs to
 one claim, of an operation in one epoch: a worker may lose an operation and claim it again while
-its first run still winds down.
+its first run still winds down. A run that was told once that its lease is over ends, and waits for
+the next run: from then on nothing renews that lease.
 """
 
 import threading
@@ -15,6 +16,7 @@ from oslo_log import log
 
 LOG = log.getLogger(__name__)
 Claim = tuple[str, int]  # operation, epoch
+LOST = float('-inf')  # the end of a lease that is over for good
 
 
 class Leases:
@@ -51,9 +53,13 @@ class Leases:
             return [operation_id for (operation_id, _), end in self._ends.items() if now < end]
 
     def is_valid(self, operation_id: str, epoch: int) -> bool:
-        """Whether nobody else can have claimed the operation yet."""
+        """Whether nobody else can have claimed the operation yet. What was denied once is denied for good."""
+        claim = operation_id, epoch
         with self._lock:
-            return time.monotonic() < self._ends.get((operation_id, epoch), 0.0)
+            valid = time.monotonic() < self._ends.get(claim, LOST)
+            if not valid and claim in self._ends:
+                self._ends[claim] = LOST
+            return valid
 
     def _beat(self) -> None:
         while not self._stopped.wait(self.seconds / 3):
@@ -64,13 +70,15 @@ class Leases:
 
     def _renew_all(self) -> None:
         with self._lock:
-            held = set(self._ends)
+            held = {claim for claim, end in self._ends.items() if end != LOST}
         asked_at = time.monotonic()
         kept = set(self._renew(held))
         with self._lock:
-            for claim in held & set(self._ends):
+            for claim in held:
+                if self._ends.get(claim, LOST) == LOST:  # dropped, or denied, meanwhile
+                    continue
                 if claim in kept:
                     self._ends[claim] = asked_at + self.seconds
-                elif self._ends[claim]:
+                else:
                     LOG.warning('The claim of operation %s is lost.', claim[0])
-                    self._ends[claim] = 0.0
+                    self._ends[claim] = LOST

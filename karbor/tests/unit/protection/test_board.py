@@ -170,6 +170,19 @@ def test_a_claim_that_was_lost_is_not_kept_by_a_heartbeat(boards):
     assert not held.leases.is_valid(id, 1)
 
 
+def test_a_lease_that_was_found_to_be_over_is_not_kept_by_a_late_heartbeat(boards):
+    """The run that was told so waits for the next one, which would never come."""
+    id = boards.post()
+    held = boards.make()
+    held.claim(next(held.iterjobs()), 'one/1')
+    held.leases.hold(id, 1, time.monotonic() - held.leases.seconds)
+    assert not held.leases.is_valid(id, 1)
+    before = operation(id).expires_at
+    held.leases._renew_all()
+    assert (operation(id).expires_at, held.leases.is_valid(id, 1)) == (before, False)
+    assert claimed(held, 'one/1').epoch == 2
+
+
 def test_a_heartbeat_leaves_what_has_just_ended_as_it_is(boards):
     id = boards.post()
     held = boards.make()
