@@ -104,8 +104,8 @@ def _profiled(wanted: bool) -> Iterator[None]:
     from karbor.protection import conductor
 
     profile = cProfile.Profile()
-    conduct = conductor.Conductor._conduct
-    conductor.Conductor._conduct = lambda self, id: profile.runcall(conduct, self, id)  # type: ignore[method-assign]
+    run = conductor.Conductor._run
+    conductor.Conductor._run = lambda self, job: profile.runcall(run, self, job)  # type: ignore[method-assign]
     yield
     pstats.Stats(profile, stream=sys.stderr).sort_stats('cumulative').print_stats(60)
 

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 def as_text(column: Any) -> Any:
     """``column`` (JSON) as `repository.find` selects its text, under its own name."""
-    return sa.type_coerce(column, sa.Text).label(column.key)
+    return sa.type_coerce(column.class_.__table__.c[column.key], sa.Text).label(column.key)
 
 
 def stored(text: str | None, nothing: Any = None) -> Any:

@@ -92,17 +92,17 @@ def _due(before: datetime.datetime) -> Sequence[str]:
 
 @engine.repeated
 def _fold(operation_ids: Sequence[str], before: datetime.datetime) -> int:
-    due = (OPERATION.id.in_(operation_ids), OPERATION.folded == sa.false(), OPERATION.ended_at < before)
+    operations, resources = map(repository.table_of, (OPERATION, RESOURCE))
+    among = operations.c.id.in_(operation_ids)
+    due = (operations.c.folded == sa.false(), operations.c.ended_at < before)
     with engine.writing() as session:
         # First: whoever begins one of them again waits for this, and finds it folded.
-        marked = repository.matched(session, sa.update(OPERATION).where(*due).values(folded=True))
-        ids = session.scalars(
-            sa.select(OPERATION.id).where(OPERATION.id.in_(operation_ids), OPERATION.folded == sa.true())
-        ).all()
+        marked = repository.matched(session, sa.update(operations).where(among, *due).values(folded=True))
+        ids = session.scalars(sa.select(operations.c.id).where(among, operations.c.folded == sa.true())).all()
         packed = _read(session, ids)
         if packed:
-            session.execute(FOLDED.__table__.insert(), packed)  # type: ignore[attr-defined]
-            repository.matched(session, sa.delete(RESOURCE).where(RESOURCE.operation_id.in_(ids)))
+            session.execute(repository.table_of(FOLDED).insert(), packed)
+            repository.matched(session, sa.delete(resources).where(resources.c.operation_id.in_(ids)))
         return marked
 
 

@@ -33,6 +33,8 @@ from karbor.protection.lease import Claim, Leases
 CONF = cfg.CONF
 LOG = log.getLogger(__name__)
 OPERATION = models.OperationLog
+TABLE = repository.table_of(OPERATION)
+ROW = TABLE.c
 ANYONE = ''
 WINDOW = 16  # jobs that are looked at in one round
 
@@ -65,7 +67,7 @@ def worker_name() -> str:
 
 def is_running() -> sa.ColumnElement[bool]:
     """The operation is open, and a worker holds it whose lease has not run out."""
-    return sa.and_(OPERATION.ended_at.is_(None), OPERATION.owner.like('%/%'), OPERATION.expires_at >= now())
+    return sa.and_(ROW.ended_at.is_(None), ROW.owner.like('%/%'), ROW.expires_at >= now())
 
 
 class Job(Protocol):
@@ -129,6 +131,7 @@ class Claims:
         self.worker: str | None = None
         self.leases = Leases(CONF.protection.lease_seconds, self._renew)
         self._is_away = False
+        self._statements: dict[str, tuple[Any, Any]] = {}
 
     # -- what TaskFlow's conductor calls
 
@@ -164,21 +167,31 @@ class Claims:
         self._is_away = False
         return found
 
+    def _statement(self, name: str, build: Callable[[], Any]) -> Any:
+        """What ``build`` makes, kept as long as nothing changes that goes into it: to build a statement takes longer
+        than the database needs for it.
+        """
+        state = (engine.engine().dialect.name, *self.providers()), self.worker, CONF.host
+        known, made = self._statements.get(name, (None, None))
+        if known != state:
+            made = build()
+            self._statements[name] = state, made
+        return made
+
     def _claimable(self) -> Any:
         return sa.and_(
-            OPERATION.ended_at.is_(None),
-            OPERATION.owner.is_not(None),
+            ROW.ended_at.is_(None),
+            ROW.owner.is_not(None),
             # What was posted here for a provider that is gone since has to be ended here.
-            sa.or_(OPERATION.provider_id.in_(list(self.providers())), OPERATION.owner == CONF.host),
-            sa.or_(OPERATION.expires_at.is_(None), OPERATION.expires_at < now(), OPERATION.owner == CONF.host),
+            sa.or_(ROW.provider_id.in_(list(self.providers())), ROW.owner == CONF.host),
+            sa.or_(ROW.expires_at.is_(None), ROW.expires_at < now(), ROW.owner == CONF.host),
         )
 
     def _take(self, job: Any, who: str) -> None:
         """Make ``who`` the owner and raise the epoch, if it is that of ``job``. Raises UnclaimableJob."""
         asked_at = time.monotonic()
-        wanted = (OPERATION.id == job.uuid, OPERATION.epoch == job.epoch, self._claimable())
-        values = {'owner': who, 'epoch': job.epoch + 1, 'expires_at': now() + self.leases.seconds}
-        if not self._swap(wanted, values):
+        claim = self._statement('claim', self._claim)
+        if not self._swap(claim, job_id=job.uuid, seen=job.epoch, who=who, seconds=self.leases.seconds):
             raise taskflow_exceptions.UnclaimableJob(f'operation {job.uuid} is claimed by somebody else')
         is_left = job.left_by not in (ANYONE, CONF.host)
         if is_left or job.epoch:
@@ -188,31 +201,37 @@ class Claims:
         self.worker = who
         self.leases.hold(job.uuid, job.epoch, asked_at)
 
+    def _claim(self) -> Any:
+        wanted = (ROW.id == sa.bindparam('job_id'), ROW.epoch == sa.bindparam('seen'), self._claimable())
+        until = now() + sa.bindparam('seconds', type_=sa.Double)
+        return sa.update(TABLE).where(*wanted).values(owner=sa.bindparam('who'), epoch=ROW.epoch + 1, expires_at=until)
+
     def _give_back(self, job: Any, who: str) -> None:
         """To whoever can go on with it."""
         self.leases.drop(job.uuid, job.epoch)
-        mine = (OPERATION.id == job.uuid, OPERATION.epoch == job.epoch, OPERATION.owner == who)
-        owner = sa.case((OPERATION.resumable == sa.true(), ANYONE), else_=CONF.host)
-        until = sa.case((OPERATION.resumable == sa.true(), 0.0), else_=now() + self.leases.seconds)
-        self._swap((*mine, OPERATION.ended_at.is_(None)), {'expires_at': until, 'owner': owner})
+        mine = (ROW.id == job.uuid, ROW.epoch == job.epoch, ROW.owner == who)
+        owner = sa.case((ROW.resumable == sa.true(), ANYONE), else_=CONF.host)
+        until = sa.case((ROW.resumable == sa.true(), 0.0), else_=now() + self.leases.seconds)
+        given_back = sa.update(TABLE).where(*mine, ROW.ended_at.is_(None))
+        self._swap(given_back.values(expires_at=until, owner=owner))
 
     @staticmethod
     @engine.repeated
-    def _swap(wanted: Any, values: dict[str, Any]) -> bool:
+    def _swap(update: Any, **parameters: Any) -> bool:
         with engine.writing() as session:
-            return repository.matched(session, sa.update(OPERATION).where(*wanted).values(**values)) == 1
+            return repository.matched(session, update, **parameters) == 1
 
     @engine.repeated
     def _renew(self, held: Collection[Claim]) -> Collection[Claim]:
         """Those of ``held`` whose lease is longer now; what waits for this host is kept for it, too."""
         until = {'expires_at': now() + self.leases.seconds}
         ids = [operation_id for operation_id, _ in held]
-        mine = sa.and_(OPERATION.owner == self.worker, OPERATION.id.in_(ids), OPERATION.expires_at >= now())
+        mine = sa.and_(ROW.owner == self.worker, ROW.id.in_(ids), ROW.expires_at >= now())
         with engine.writing() as session:
-            waiting = sa.and_(OPERATION.ended_at.is_(None), OPERATION.owner == CONF.host)
-            repository.matched(session, sa.update(OPERATION).where(waiting).values(**until))
+            waiting = sa.and_(ROW.ended_at.is_(None), ROW.owner == CONF.host)
+            repository.matched(session, sa.update(TABLE).where(waiting).values(**until))
             if not held:
                 return ()
-            repository.matched(session, sa.update(OPERATION).where(mine, OPERATION.ended_at.is_(None)).values(**until))
-            rows = session.execute(sa.select(OPERATION.id, OPERATION.epoch).where(mine))
+            repository.matched(session, sa.update(TABLE).where(mine, ROW.ended_at.is_(None)).values(**until))
+            rows = session.execute(sa.select(ROW.id, ROW.epoch).where(mine))
             return {(row.id, row.epoch) for row in rows}

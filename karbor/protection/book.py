@@ -8,10 +8,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import orm
 
-from karbor.db import engine, models
+from karbor.db import engine, models, repository
 from karbor.protection.run import Run
 
-RESOURCE = models.OperationResource
+RESOURCE = repository.table_of(models.OperationResource)
 GROUP_SECONDS = 0.02
 GROUP_ROWS = 500
 
@@ -65,16 +65,16 @@ def _update(
 ) -> None:
     """One statement for rows with the same columns: a constant where all agree, else a CASE by position."""
     values = {name: _value(name, {p: pending[p][name] for p in positions}) for name in columns}
-    rows = sa.update(RESOURCE).where(RESOURCE.operation_id == operation_id, RESOURCE.position.in_(positions))
-    session.execute(rows.values(**values).execution_options(synchronize_session=False))
+    rows = sa.update(RESOURCE).where(RESOURCE.c.operation_id == operation_id, RESOURCE.c.position.in_(positions))
+    session.execute(rows.values(**values))
 
 
 def _value(name: str, wanted: Mapping[int, Any]) -> Any:
     first, *others = wanted.values()
     if all(other == first for other in others):
         return first
-    column = RESOURCE.__table__.c[name]
+    column = RESOURCE.c[name]
     if isinstance(column.type, models.Json):
         texts = {p: column.type.process_bind_param(v, None) for p, v in wanted.items()}
-        return sa.case({p: sa.literal(t, models.LongText) for p, t in texts.items()}, value=RESOURCE.position)
-    return sa.case({p: sa.literal(v, column.type) for p, v in wanted.items()}, value=RESOURCE.position)
+        return sa.case({p: sa.literal(t, models.LongText) for p, t in texts.items()}, value=RESOURCE.c.position)
+    return sa.case({p: sa.literal(v, column.type) for p, v in wanted.items()}, value=RESOURCE.c.position)

@@ -26,7 +26,7 @@ from taskflow.jobs.backends import impl_redis
 
 from karbor import exception
 from karbor.db import engine, repository
-from karbor.protection.board import ANYONE, OPERATION, WINDOW, Claims, now, translated
+from karbor.protection.board import ANYONE, OPERATION, ROW, WINDOW, Claims, now, translated
 
 CONF = cfg.CONF
 LOG = log.getLogger(__name__)
@@ -234,7 +234,7 @@ class RedisJobBoard(Claims, impl_redis.RedisJobBoard):
         while self._to_post:
             accepted.append(self._to_post.popleft())
         if accepted:  # what cannot be posted now is posted by the reaper
-            self._put(self._open(OPERATION.id.in_(accepted)), {})
+            self._put(self._open(ROW.id.in_(accepted)), {})
 
     def _reap(self) -> None:
         """Post every open operation that has no job."""
@@ -245,10 +245,10 @@ class RedisJobBoard(Claims, impl_redis.RedisJobBoard):
     @staticmethod
     def _open(*conditions: Any) -> list[Any]:
         columns = ('id', 'project_id', 'provider_id', 'priority', 'created_at', 'resumable', 'owner')
-        is_late = sa.case((OPERATION.expires_at < now(), 1), else_=0).label('is_late')
-        query = sa.select(*(getattr(OPERATION, name) for name in columns), is_late)
+        is_late = sa.case((ROW.expires_at < now(), 1), else_=0).label('is_late')
+        query = sa.select(*(ROW[name] for name in columns), is_late)
         with engine.reading() as session:
-            wanted = query.where(OPERATION.ended_at.is_(None), OPERATION.owner.is_not(None), *conditions)
+            wanted = query.where(ROW.ended_at.is_(None), ROW.owner.is_not(None), *conditions)
             return list(session.execute(wanted))
 
     def _put(self, rows: Collection[Any], listed: Mapping[bytes, bytes]) -> None:

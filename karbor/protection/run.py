@@ -35,6 +35,8 @@ CONF = cfg.CONF
 NOT_STARTED = 'not started: a resource that it depends on failed'
 CANCELLED = 'cancelled'
 OPERATION = models.OperationLog
+TABLE = repository.table_of(OPERATION)
+ROW = TABLE.c
 
 
 class Interrupted(taskflow_exceptions.ExecutionFailure):
@@ -161,7 +163,7 @@ class Run:
 
     def check_cancelled(self) -> None:
         """In a guarded transaction: raise Cancelled if somebody has asked for that, heard of or not."""
-        if repository.count(OPERATION, OPERATION.id == self.id, OPERATION.cancel_requested == sa.true()):
+        if repository.count(OPERATION, ROW.id == self.id, ROW.cancel_requested == sa.true()):
             self.cancel()
             raise Cancelled()
 
@@ -194,8 +196,8 @@ class Run:
         """
         self.check_lease()
         with engine.writing() as session:
-            owned = sa.update(OPERATION).where(OPERATION.id == self.id, OPERATION.epoch == self.operation.epoch)
-            values = {'beat': OPERATION.beat + 1} | told
+            owned = sa.update(TABLE).where(ROW.id == self.id, ROW.epoch == self.operation.epoch)
+            values = {'beat': ROW.beat + 1} | told
             if repository.matched(session, owned.values(**values)) != 1:
                 raise LostClaim(f'operation {self.id} has another owner')
             yield session

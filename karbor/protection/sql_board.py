@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The `sql` job board of TaskFlow: an operation's row is the job, so nothing can get lost between them."""
 
+import functools
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -10,7 +11,7 @@ from taskflow import states
 from taskflow.jobs import base
 
 from karbor.db import engine, repository
-from karbor.protection.board import OPERATION, WINDOW, Claims, is_running, translated
+from karbor.protection.board import OPERATION, ROW, TABLE, WINDOW, Claims, is_running, translated
 
 CONF = cfg.CONF
 
@@ -72,7 +73,7 @@ class SqlJobBoard(Claims, base.JobBoard):
     @property
     def job_count(self) -> int:
         with engine.reading() as session:
-            return session.scalar(sa.select(sa.func.count()).select_from(OPERATION).where(self._claimable())) or 0
+            return session.scalar(sa.select(sa.func.count()).select_from(TABLE).where(self._claimable())) or 0
 
     def find_owner(self, job: Any) -> str | None:
         row = next(iter(repository.find(OPERATION, ['owner'], {'id': job.uuid, 'ended_at': None})), None)
@@ -108,32 +109,33 @@ class SqlJobBoard(Claims, base.JobBoard):
         """One statement for what can be claimed and for what is to be cancelled here."""
         held = self.leases.held()
         with engine.reading() as session:
-            rows = session.execute(self._query(len(held))).all()
+            limit = CONF.max_concurrent_operations_per_project
+            wanted = self._statement(f'wanted, {limit} a project', functools.partial(self._wanted, limit))
+            rows = session.execute(wanted, {'most': WINDOW + len(held)}).all()
         cancelled = [row.id for row in rows if row.mine]
         if cancelled:
             self.cancel(cancelled)
         return [SqlJob(self, row) for row in rows if not row.mine]
 
-    def _query(self, held: int) -> Any:
+    def _wanted(self, limit: int) -> Any:
         names = ('id', 'owner', 'epoch', 'priority', 'created_at', 'cancel_requested')
-        columns = [getattr(OPERATION, name) for name in names]
+        columns = [ROW[name] for name in names]
         can = _number(self._claimable())
-        mine = sa.and_(OPERATION.owner == self.worker, OPERATION.cancel_requested == sa.true(), is_running())
-        limit = CONF.max_concurrent_operations_per_project
+        mine = sa.and_(ROW.owner == self.worker, ROW.cancel_requested == sa.true(), is_running())
         rows = sa.select(*columns, can.label('can'), _number(mine).label('mine'))
         if limit:
-            waits = sa.case((OPERATION.cancel_requested == sa.true(), 0), else_=can)
-            order = (OPERATION.priority.desc(), OPERATION.created_at, OPERATION.id)
-            place = sa.func.row_number().over(partition_by=(OPERATION.project_id, waits), order_by=order)
-            runs = sa.func.sum(_number(is_running())).over(partition_by=OPERATION.project_id)
+            waits = sa.case((ROW.cancel_requested == sa.true(), 0), else_=can)
+            order = (ROW.priority.desc(), ROW.created_at, ROW.id)
+            place = sa.func.row_number().over(partition_by=(ROW.project_id, waits), order_by=order)
+            runs = sa.func.sum(_number(is_running())).over(partition_by=ROW.project_id)
             rows = rows.add_columns(place.label('place'), runs.label('runs'))
-        found = rows.where(OPERATION.ended_at.is_(None), OPERATION.owner.is_not(None)).subquery()
+        found = rows.where(ROW.ended_at.is_(None), ROW.owner.is_not(None)).subquery()
         wanted = found.c.can == 1
         if limit:
             wanted = sa.and_(wanted, sa.or_(found.c.cancel_requested, found.c.place + found.c.runs <= limit))
         query = sa.select(found).where(sa.or_(wanted, found.c.mine == 1))
         first = (found.c.cancel_requested.desc(), found.c.priority.desc(), found.c.created_at, found.c.id)
-        return query.order_by(*first).limit(WINDOW + held)
+        return query.order_by(*first).limit(sa.bindparam('most', type_=sa.Integer))
 
 
 def _number(condition: Any) -> Any:

@@ -140,13 +140,13 @@ def _find(call: Call, id: str, provider_id: str | None = None) -> Any:
 
 def _queue_position(row: Any) -> int | None:
     """How many operations of its provider are to be begun before this one, and itself; None if it does not wait."""
-    log = models.OperationLog
+    log = repository.table_of(models.OperationLog).c
     if row.ended_at is not None or row.owner is None or '/' in row.owner:
         return None
     waiting = (log.provider_id == row.provider_id, log.ended_at.is_(None), log.owner.is_not(None))
     older = sa.or_(log.created_at < row.created_at, sa.and_(log.created_at == row.created_at, log.id <= row.id))
     before = sa.or_(log.priority > row.priority, sa.and_(log.priority == row.priority, older))
-    return repository.count(log, *waiting, log.owner.not_like('%/%'), before)
+    return repository.count(models.OperationLog, *waiting, log.owner.not_like('%/%'), before)
 
 
 def _view(row: Any) -> dict[str, Any]:

@@ -322,11 +322,11 @@ def test_a_worker_is_told_what_it_runs_and_has_to_cancel(boards, limit, monkeypa
 def test_a_fault_of_the_database_does_not_end_the_conductor(service, backend, monkeypatch):
     fetch, failures = board.Claims._swap, [2]
 
-    def failing(*arguments):
+    def failing(*arguments, **named):
         if failures[0]:
             failures[0] -= 1
             raise db_exception.DBConnectionError('gone')
-        return fetch(*arguments)
+        return fetch(*arguments, **named)
 
     monkeypatch.setattr(board.Claims, '_swap', staticmethod(failing))
     checkpoint_id, _ = service.protect(('Leaf', 'a'))
