@@ -159,12 +159,11 @@ def _cancel(recorder: Recorder) -> None:
 def _quotas(recorder: Recorder) -> None:
     recorder.user = 'admin'
     recorder.variables |= {'quota_project_id': recorder.projects['demo'], 'class_name': 'default'}
-    for name, key, limits in (('quotas', 'quota', {'plans': 20}), ('quota_classes', 'quota_class', {'checkpoints': 500})):
-        path = f'{BASE}/{name}/{{{"quota_project_id" if key == "quota" else "class_name"}}}'
-        recorder.ask('PUT', path, {key: limits})
+    of_project, of_class = f'{BASE}/quotas/{{quota_project_id}}', f'{BASE}/quota_classes/{{class_name}}'
+    recorder.ask('PUT', of_project, {'quota': {'plans': 20}})
+    recorder.ask('PUT', of_class, {'quota_class': {'checkpoints': 500}})
+    for path in (of_project, f'{of_project}/detail', f'{of_project}/defaults', of_class):
         recorder.ask('GET', path)
-    recorder.ask('GET', f'{BASE}/quotas/{{quota_project_id}}/detail')
-    recorder.ask('GET', f'{BASE}/quotas/{{quota_project_id}}/defaults')
     recorder.user = 'demo'
 
 

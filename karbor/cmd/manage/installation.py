@@ -42,7 +42,9 @@ def service_list() -> None:
     rows = []
     for service in repository.find(models.Service, sort=[('binary', 'asc'), ('host', 'asc'), ('id', 'asc')]):
         status = 'disabled' if service.disabled else 'enabled'
-        rows.append([service.binary, service.host, status, ':-)' if heartbeat.is_up(service) else 'XXX', service.updated_at])
+        rows.append(
+            [service.binary, service.host, status, ':-)' if heartbeat.is_up(service) else 'XXX', service.updated_at]
+        )
     print(table(['Binary', 'Host', 'Status', 'State', 'Updated At'], rows))
 
 

@@ -58,7 +58,11 @@ def test_library_says_forbidden_when_a_member_asks(karbor, engine):
 def test_shell_lists_disables_and_enables(karbor, engine):
     listed = karbor.shell('service-list', '--binary', ENGINE, user='admin')
     assert [*listed.rows[0]] == COLUMNS
-    assert (listed.rows[0]['Id'], listed.rows[0]['Status'], listed.rows[0]['State']) == (str(engine.id), 'enabled', 'up')
+    assert (listed.rows[0]['Id'], listed.rows[0]['Status'], listed.rows[0]['State']) == (
+        str(engine.id),
+        'enabled',
+        'up',
+    )
     done = karbor.shell('service-disable', str(engine.id), '--reason', 'maintenance', user='admin')
     assert (done.rows[0]['Status'], done.rows[0]['Disabled Reason']) == ('disabled', 'maintenance')
     done = karbor.shell('service-enable', str(engine.id), user='admin')

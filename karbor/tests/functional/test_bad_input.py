@@ -147,7 +147,26 @@ RESTORE_CASES = list(
         (('restore', 'restore_auth'), [*NO_OBJECT, {'username': 'me'}, {'password': 'secret'}, {'a': {}}]),
     )
 )
-NO_LIMIT = [True, 1.5, [], {}, '', ' ', 'x', '1.5', '+1', ' 5', '-2', '٣', '1\n', -2, 2**31, str(2**31), '9' * 400, 2.0**70]
+NO_LIMIT = [
+    True,
+    1.5,
+    [],
+    {},
+    '',
+    ' ',
+    'x',
+    '1.5',
+    '+1',
+    ' 5',
+    '-2',
+    '٣',
+    '1\n',
+    -2,
+    2**31,
+    str(2**31),
+    '9' * 400,
+    2.0**70,
+]
 LIMIT_CASES = list(
     _cases(
         {'limits': {'plans': 5, 'checkpoints': -1}},
@@ -275,9 +294,8 @@ WRITES = [
 @pytest.mark.parametrize('body', [*BODIES, b'[' * 5000, b'{"plan":' * 500 + b'1' + b'}' * 500])
 @pytest.mark.parametrize(('verb', 'path'), WRITES)
 def test_a_body_is_refused_when_it_is_no_object(world: World, verb: str, path: str, body: bytes) -> None:
-    _refused(
-        world, verb, '/'.join(world.filled(part) for part in path.split('/')), body, 'body/plan/restore/checkpoint/os/quota/status', **ADMIN
-    )
+    named = 'body/plan/restore/checkpoint/os/quota/status'
+    _refused(world, verb, '/'.join(world.filled(part) for part in path.split('/')), body, named, **ADMIN)
 
 
 @pytest.mark.parametrize(
