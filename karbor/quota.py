@@ -39,28 +39,43 @@ _COUNTED: dict[str, tuple[Any, Any]] = {
 RESOURCES = tuple(_COUNTED)
 
 
+def _stored(model: Any, key: str, rank: int) -> Any:
+    """The limits in rows with this key, which is given at execution; a higher ``rank`` prevails."""
+    wanted = sa.select(model.resource, model.hard_limit, sa.literal(rank).label('rank'))
+    return wanted.where(
+        getattr(model, key) == sa.bindparam(key), model.deleted == sa.false(), model.hard_limit.is_not(None)
+    )
+
+
+# Built once: building costs more than the answer, and every create asks.
+_OF_CLASS = _stored(CLASS, 'class_name', 0)
+_OF_PROJECT = sa.union_all(_OF_CLASS, _stored(OWN, 'project_id', 1)).order_by('rank')
+_LOCK = sa.select(USAGE.id).where(USAGE.project_id == sa.bindparam('project_id'))
+_LOCK = _LOCK.where(USAGE.resource == sa.bindparam('resource')).with_for_update()
+_ROWS = {
+    resource: sa.select(sa.literal(1)).select_from(model).where(model.project_id == sa.bindparam('project_id'), counts)
+    for resource, (model, counts) in _COUNTED.items()
+}
+_FOLLOWING = {resource: query.offset(sa.bindparam('passed')).limit(1) for resource, query in _ROWS.items()}
+
+
 def limits(project_id: str) -> dict[str, int]:
     """How many of each resource the project may have."""
-    return _limits(_of(CLASS, 0, class_name=DEFAULT_CLASS), _of(OWN, 1, project_id=project_id))
+    return _limits(_OF_PROJECT, project_id=project_id, class_name=DEFAULT_CLASS)
 
 
 def class_limits(name: str) -> dict[str, int]:
     """The limits of a quota class. Those of `default` are what a project without limits of its own may have; no
     project is in another class, as in Karbor 1.6.
     """
-    return _limits(_of(CLASS, 0, class_name=name))
+    return _limits(_OF_CLASS, class_name=name)
 
 
-def _of(model: Any, rank: int, **key: str) -> Any:
-    """The limits in rows with this key; a higher ``rank`` prevails."""
-    wanted = sa.select(model.resource, model.hard_limit, sa.literal(rank).label('rank')).filter_by(**key)
-    return wanted.where(model.deleted == sa.false(), model.hard_limit.is_not(None), model.resource.in_(RESOURCES))
-
-
-def _limits(*sources: Any) -> dict[str, int]:
+def _limits(query: Any, **keys: str) -> dict[str, int]:
     with engine.reading() as session:
-        found = session.execute(sa.union_all(*sources).order_by('rank')).all()
-    return {name: CONF[f'quota_{name}'] for name in RESOURCES} | {row.resource: row.hard_limit for row in found}
+        found = session.execute(query, keys).all()
+    stored = {row.resource: row.hard_limit for row in found}
+    return {name: stored.get(name, CONF[f'quota_{name}']) for name in RESOURCES}
 
 
 def set_limits(project_id: str, wanted: Mapping[str, int]) -> None:
@@ -89,10 +104,9 @@ def remove_limits(project_id: str) -> None:
 
 def in_use(resource: str, project_id: str) -> int:
     """How many of ``resource`` (`plans`, `checkpoints`) the project has."""
-    model, counts = _COUNTED[resource]
+    query = sa.select(sa.func.count()).select_from(_ROWS[resource].subquery())
     with engine.reading() as session:
-        query = sa.select(sa.func.count()).select_from(model).where(model.project_id == project_id, counts)
-        return session.scalar(query) or 0
+        return session.scalar(query, {'project_id': project_id}) or 0
 
 
 def reserve(resource: str, project_id: str) -> None:
@@ -116,17 +130,16 @@ def _has(session: orm.Session, resource: str, project_id: str, number: int) -> b
     """Whether the project has ``number`` or more: no more rows than that are read."""
     if number == 0:
         return True
-    model, counts = _COUNTED[resource]
-    query = sa.select(sa.literal(1)).select_from(model).where(model.project_id == project_id, counts)
+    query = _FOLLOWING[resource]
     if _is_mysql():
         # A repeatable read would count what was there when the transaction began, before the lock.
         query = query.with_for_update(read=True)
-    return session.scalar(query.offset(number - 1).limit(1)) is not None
+    return session.scalar(query, {'project_id': project_id, 'passed': number - 1}) is not None
 
 
 def _lock(session: orm.Session, resource: str, project_id: str) -> None:
     key = {'project_id': project_id, 'resource': resource}
-    if session.scalar(sa.select(USAGE.id).filter_by(**key).with_for_update()) is None:
+    if session.scalar(_LOCK, key) is None:
         repository.put(USAGE, key, {'in_use': 0, 'reserved': 0})
 
 
