@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A service's row in the table of services, and the heartbeat that keeps it up."""
 
+import datetime
 import threading
 from collections.abc import Callable
 
@@ -12,6 +13,19 @@ from karbor.db import engine, models, repository
 
 CONF = cfg.CONF
 LOG = log.getLogger(__name__)
+
+
+def alive_since() -> datetime.datetime:
+    """A service that has reported then or later, in UTC, is up."""
+    return timeutils.utcnow() - datetime.timedelta(seconds=CONF.service_down_time)
+
+
+def is_up(service: models.Service) -> bool:
+    """Whether the service of this row has reported within `service_down_time`. One that has never reported again, in
+    Karbor 1.6, did so when its row was made.
+    """
+    seen = service.updated_at or service.created_at
+    return seen is not None and seen >= alive_since()
 
 
 class Heartbeat:

@@ -39,6 +39,7 @@ _BASE = [
 _PLANS, _PROVIDERS, _PROTECTABLES = '/plans', '/providers', '/protectables'
 _ACTION = '/operation_logs/{operation_log_id}/action'
 _CHECKPOINTS, _RESTORES, _LOGS = '/providers/{provider_id}/checkpoints', '/restores', '/operation_logs'
+_QUOTA, _QUOTA_CLASS = '/quotas/{quota_project_id}', '/quota_classes/{class_name}'
 
 # rule, check, what it allows, verb and path behind the project
 _TABLE = [
@@ -66,6 +67,14 @@ _TABLE = [
     ('operation_log:list', READER, 'List operation logs.', 'GET', _LOGS),
     ('operation_log:cancel', MEMBER, 'Cancel an operation.', 'POST', _ACTION),
     ('operation_log:retry', MEMBER, 'Take up what failed of an operation again.', 'POST', _ACTION),
+    ('service:get_all', _ADMIN, 'List the services of all nodes.', 'GET', '/os-services'),
+    ('service:update', _ADMIN, 'Enable or disable an operation engine.', 'PUT', '/os-services/{id}'),
+    ('quota:get', READER, 'Show what a project may have, and has.', 'GET', _QUOTA),
+    ('quota:get_default', READER, 'Show what any project may have.', 'GET', f'{_QUOTA}/defaults'),
+    ('quota:update', _ADMIN, 'Set the limits of a project.', 'PUT', _QUOTA),
+    ('quota:delete', _ADMIN, 'Remove the limits of a project.', 'DELETE', _QUOTA),
+    ('quota_class:get', _ADMIN, 'Show a quota class.', 'GET', _QUOTA_CLASS),
+    ('quota_class:update', _ADMIN, 'Set the limits of a quota class.', 'PUT', _QUOTA_CLASS),
 ]
 
 
@@ -75,8 +84,13 @@ def list_rules() -> list[policy.RuleDefault]:
 
 
 def _documented(name: str, check: str, description: str, verb: str, path: str) -> policy.RuleDefault:
-    before = policy.DeprecatedRule(name, _OLD, deprecated_reason=_REASON, deprecated_since=_SINCE)
     operations: Any = [{'method': verb, 'path': f'/v1/{{project_id}}{path}'}]
+    # What only administrators may do, only they could before: there is nothing to fall back to.
+    before = (
+        None
+        if check == _ADMIN
+        else policy.DeprecatedRule(name, _OLD, deprecated_reason=_REASON, deprecated_since=_SINCE)
+    )
     return policy.DocumentedRuleDefault(
         name, check, description, operations, deprecated_rule=before, scope_types=['project']
     )

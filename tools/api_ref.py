@@ -87,16 +87,24 @@ def _call(name: str, verb: str, path: str, method: Method, texts: Texts) -> Iter
     yield from _table('In the path', variables, set(variables), name, texts)
     yield from _table('In the query', method.query or {}, set(), name, texts)
     if method.body is not None:
-        key, inner = next(iter(method.body['properties'].items()))
-        if 'properties' in inner:
-            yield from _table(f'In the body, below ``{key}``', inner['properties'], set(inner['required']), name, texts)
-        else:
-            yield from _table('In the body, one of', method.body['properties'], None, name, texts)
+        yield from _body(name, method.body, texts)
     yield from _sample('Example request', sample_name(verb, path) + '.request.json')
     if method.reply is not None:
         yield from _table('In the reply', _shown(method.reply), None, name, texts)
         yield from _sample('Example reply', sample_name(verb, path) + '.reply.json')
     yield from (f'**Errors**: {texts.of("errors", f"{name}.{method.function.__name__}")}', '')
+
+
+def _body(name: str, body: Mapping[str, Any], texts: Texts) -> Iterator[str]:
+    """A table of what the object in the body holds, of the body itself, or of the actions that it may be."""
+    key, inner = next(iter(body['properties'].items()))
+    if len(body['properties']) == 1 and 'properties' in inner:
+        title, fields, required = f'In the body, below ``{key}``', inner['properties'], inner.get('required', ())
+    elif body.get('maxProperties') == 1:
+        title, fields, required = 'In the body, one of', body['properties'], ()
+    else:
+        title, fields, required = 'In the body', body['properties'], body['required']
+    yield from _table(title, fields, set(required), name, texts)
 
 
 def _shown(reply: Mapping[str, Any]) -> dict[str, Any]:

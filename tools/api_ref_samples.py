@@ -23,24 +23,27 @@ CHECKPOINTS = f'{BASE}/providers/{{provider_id}}/checkpoints'
 UUID = re.compile(r'\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b|\b[0-9a-f]{32}\b')
 MOMENT = re.compile(r'\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}')
 DATE = re.compile(r'"\d{4}-\d\d-\d\d"')
+HOST = re.compile(r'"host": "[^"]*"')
 SECONDS = 30
 
 
 class Recorder:
-    """Asks a running Karbor as the user demo, and keeps what it is told to."""
+    """Asks a running Karbor as the user demo, or as whom `user` names, and keeps what it is told to."""
 
     def __init__(self, service: Service, folder: Path) -> None:
         self.url, self.folder = service.ready['karbor'], folder
-        self.variables = {'project_id': service.user('demo')['project_id'], 'provider_id': PROVIDER}
-        self.session = requests.Session()
-        self.session.headers['X-Auth-Token'] = str(service.session('demo').get_token())
+        self.variables = {'provider_id': PROVIDER}
+        self.sessions = {name: requests.Session() for name in ('demo', 'admin')}
+        for name, session in self.sessions.items():
+            session.headers['X-Auth-Token'] = str(service.session(name).get_token())
+        self.user, self.projects = 'demo', {name: service.user(name)['project_id'] for name in self.sessions}
         self.ids: dict[str, str] = {PROVIDER: PROVIDER}
         self.moments: dict[str, str] = {}
 
     def ask(self, verb: str, path: str, body: Any = None, keep: bool = True, **query: Any) -> Any:
         """The reply's body; request and reply are kept as the example of this call."""
-        address = path.removeprefix('/v1').format(**self.variables)
-        reply = self.session.request(verb, self.url + address, json=body, params=query, timeout=SECONDS)
+        address = path.removeprefix('/v1').format(**self.variables | {'project_id': self.projects[self.user]})
+        reply = self.sessions[self.user].request(verb, self.url + address, json=body, params=query, timeout=SECONDS)
         reply.raise_for_status()
         answer = reply.json() if reply.content else None
         if keep:
@@ -60,7 +63,7 @@ class Recorder:
 
     def _told(self, value: Any) -> str:
         text = UUID.sub(self._id, json.dumps(value, indent=2, ensure_ascii=False))
-        text = DATE.sub('"2026-01-01"', MOMENT.sub(self._moment, text))
+        text = HOST.sub('"host": "controller"', DATE.sub('"2026-01-01"', MOMENT.sub(self._moment, text)))
         return text.replace(self.url.removesuffix('/v1'), 'http://controller:8799') + '\n'
 
     def _id(self, found: re.Match[str]) -> str:
@@ -87,6 +90,8 @@ def record(folder: Path) -> None:
         _restore(recorder)
         _logs(recorder)
         _cancel(recorder)
+        _quotas(recorder)
+        _services(recorder)
         _remove(recorder)
 
 
@@ -149,6 +154,26 @@ def _cancel(recorder: Recorder) -> None:
     recorder.variables['operation_log_id'] = log['id']
     recorder.ask('POST', f'{BASE}/operation_logs/{{operation_log_id}}/action', {'cancel': {}})
     recorder.until(f'{BASE}/operation_logs/{{operation_log_id}}', 'operation_log', 'restoring')
+
+
+def _quotas(recorder: Recorder) -> None:
+    recorder.user = 'admin'
+    recorder.variables |= {'quota_project_id': recorder.projects['demo'], 'class_name': 'default'}
+    of_project, of_class = f'{BASE}/quotas/{{quota_project_id}}', f'{BASE}/quota_classes/{{class_name}}'
+    recorder.ask('PUT', of_project, {'quota': {'plans': 20}})
+    recorder.ask('PUT', of_class, {'quota_class': {'checkpoints': 500}})
+    for path in (of_project, f'{of_project}/detail', f'{of_project}/defaults', of_class):
+        recorder.ask('GET', path)
+    recorder.user = 'demo'
+
+
+def _services(recorder: Recorder) -> None:
+    recorder.user = 'admin'
+    listed = recorder.ask('GET', f'{BASE}/os-services')['services']
+    recorder.variables['id'] = next(s['id'] for s in listed if s['binary'] == 'karbor-operationengine')
+    wanted = {'status': 'disabled', 'disabled_reason': 'the node is worked on'}
+    recorder.ask('PUT', f'{BASE}/os-services/{{id}}', wanted)
+    recorder.user = 'demo'
 
 
 def _logs(recorder: Recorder) -> None:

@@ -25,6 +25,7 @@ from typing import Any
 import bench_cloud
 import bench_content
 import bench_engine
+import bench_lists
 import bench_load
 import bench_service
 import bench_takeover
@@ -48,6 +49,7 @@ class Bench:
         self.site, self.wanted = site, wanted
         self.statuses: Counter[str] = Counter()
         self._filled = False
+        self._multiplied: tuple[str, str] | None = None  # a plan and its checkpoint
         self._took: dict[int, float] = {}
         self._plan_ids: list[str] = []
         self._connection = http.client.HTTPConnection(*site.address, timeout=60)
@@ -87,6 +89,9 @@ class Bench:
         if self.site.deployment:
             yield bench_cloud.WORKER_NAMES, lambda: bench_cloud.workers(self.site)
             yield bench_cloud.CLOUD_NAMES, lambda: bench_cloud.shares(self.site)
+        if self.site.database != 'sqlite':  # last: it leaves a database of a million rows
+            for size in bench_lists.SIZES:
+                yield bench_lists.names(size), lambda size=size: self._lists(size)
 
     # -- memory
 
@@ -145,6 +150,12 @@ class Bench:
         checkpoint = self._available(large['id'], self.site.reads)[2]
         bench_content.multiply_checkpoint(url, checkpoint, LISTED - 1)
         self._filled = True
+
+    def _lists(self, size: int) -> Figures:
+        if not self._multiplied:
+            plan = self._post('/plans', bench_content.plan(self.site.provider_id, 2), self.site.reads)['plan']
+            self._multiplied = plan['id'], self._available(plan['id'], self.site.reads)[2]
+        yield from bench_lists.measure(self.site, size, *self._multiplied)
 
     # -- operations
 

@@ -10,14 +10,11 @@ from typing import Any
 
 import orjson
 import sqlalchemy as sa
-from oslo_config import cfg
-from oslo_utils import timeutils
 
-from karbor import exception
+from karbor import exception, heartbeat
 from karbor.db import engine, models
 from karbor.parameters import Schemas
 
-CONF = cfg.CONF
 BINARY = 'karbor-protection'
 PROVIDER, SERVICE = models.Provider, models.Service
 
@@ -74,7 +71,6 @@ def forget() -> None:
 
 def _read() -> list[Published]:
     """Of several hosts that have a provider, the one that is up, and then the newest, tells. One statement."""
-    since = timeutils.utcnow() - datetime.timedelta(seconds=CONF.service_down_time)
     query = (
         sa.select(
             PROVIDER.id,
@@ -85,7 +81,7 @@ def _read() -> list[Published]:
             PROVIDER.unavailable,
             PROVIDER.options,
             PROVIDER.published_at,
-            sa.case((SERVICE.updated_at >= since, 1), else_=0).label('is_up'),
+            sa.case((SERVICE.updated_at >= heartbeat.alive_since(), 1), else_=0).label('is_up'),
         )
         .join(SERVICE, sa.and_(SERVICE.host == PROVIDER.host, SERVICE.binary == BINARY), isouter=True)
         .order_by(PROVIDER.id, sa.text('is_up DESC'), PROVIDER.published_at.desc())

@@ -9,7 +9,7 @@ from typing import Any
 import jsonschema
 from oslo_utils import uuidutils
 
-from karbor import exception, parameters, statuses
+from karbor import exception, parameters, quota, statuses
 
 Schema = dict[str, Any]
 
@@ -55,6 +55,11 @@ def _is_metadata_key(value: str) -> bool:
     return re.fullmatch(r'[a-zA-Z0-9\-_:.#@ ]{1,255}', value) is not None
 
 
+@_format('limit', f'must be a whole number from {quota.UNLIMITED} to {quota.HIGHEST}')
+def _is_limit(value: str) -> bool:
+    return re.fullmatch(r'-1|[0-9]{1,10}', value) is not None and int(value) <= quota.HIGHEST
+
+
 @_format('date', 'must be a date, YYYY-MM-DD')
 def _is_date(value: str) -> bool:
     return jsonschema.FormatChecker(formats=('date',)).conforms(value, 'date')
@@ -69,6 +74,12 @@ NULLABLE_TEXT: Schema = {'type': ['string', 'null']}
 OBJECT: Schema = {'type': 'object'}
 
 # A null leaf is as good as a missing one.
+LIMIT: Schema = {
+    'type': ['integer', 'string', 'null'],
+    'minimum': quota.UNLIMITED,
+    'maximum': quota.HIGHEST,
+    'format': 'limit',
+}
 METADATA: Schema = {
     'type': ['object', 'null'],
     'propertyNames': {'format': 'metadata-key'},
@@ -79,6 +90,8 @@ PARAMETERS: Schema = {
     'propertyNames': {'format': 'metadata-key'},
     'additionalProperties': METADATA,
 }
+# What else clients send along with limits is ignored, as in Karbor 1.6.
+LIMITS: Schema = {'type': 'object', 'properties': dict.fromkeys(quota.RESOURCES, LIMIT)}
 RESOURCES: Schema = {
     'type': 'array',
     'minItems': 1,

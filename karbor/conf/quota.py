@@ -3,14 +3,16 @@
 
 from oslo_config import cfg
 
+_UNLESS = '; -1 is no limit. Limits of the quota class `default`, and of the project itself, take its place.'
+
 OPTIONS = {
     'DEFAULT': [
-        cfg.IntOpt('quota_plans', default=50, min=-1, help='Plans that a project may have; -1 is no limit.'),
+        cfg.IntOpt('quota_plans', default=50, min=-1, help=f'Plans that a project may have{_UNLESS}'),
         cfg.IntOpt(
             'quota_checkpoints',
             default=-1,
             min=-1,
-            help='Checkpoints that a project may have; -1 is no limit.',
+            help=f'Checkpoints that a project may have{_UNLESS}',
         ),
     ]
 }

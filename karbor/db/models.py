@@ -291,6 +291,7 @@ class CheckpointRecord(Kept, Base):
     __table_args__ = _table(
         sa.Index('ix_checkpoint_records_provider', 'project_id', 'provider_id', 'created_at', 'id'),
         sa.Index('ix_checkpoint_records_plan', 'plan_id', 'created_at', 'id'),
+        sa.Index('ix_checkpoint_records_quota', 'project_id', 'deleted', 'checkpoint_status'),
     )
     id: orm.Mapped[Id]
     project_id: orm.Mapped[Name]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one repository for every table: get, find, count, create, update, delete, with filters as data.
+"""The one repository for every table: get, find, count, create, update, put, delete, with filters as data.
 
 Each function takes part in the caller's transaction (`engine.writing`, `engine.reading`) or makes
 its own. Rows of tables that keep deleted rows are those not deleted, unless `deleted` is a filter.
@@ -12,6 +12,7 @@ from typing import Any, TypeVar, cast
 import sqlalchemy as sa
 from oslo_utils import timeutils
 from sqlalchemy import orm
+from sqlalchemy.dialects import mysql, postgresql, sqlite
 
 from karbor.db import engine, models
 
@@ -124,6 +125,21 @@ def update_all(model: type[Row], values: Mapping[str, Any], **filters: Any) -> i
     """The number of rows that passed the filters and now hold ``values``."""
     with engine.writing() as session:
         return matched(session, sa.update(table_of(model)).where(*_conditions(model, filters)).values(**values))
+
+
+def put(model: type[Row], key: Mapping[str, Any], values: Mapping[str, Any]) -> None:
+    """The row with this ``key`` (all columns of a unique constraint) holds ``values`` and is not deleted: whether there
+    was one or not, and whoever else puts one at the same time.
+    """
+    changes = {**values, 'updated_at': timeutils.utcnow(), 'deleted': False, 'deleted_at': None}
+    with engine.writing() as session:
+        name = session.get_bind().dialect.name
+        if name in ('mysql', 'mariadb'):
+            session.execute(mysql.insert(model).values(**key, **values).on_duplicate_key_update(**changes))
+        else:
+            insert = sqlite.insert if name == 'sqlite' else postgresql.insert
+            query = insert(model).values(**key, **values)
+            session.execute(query.on_conflict_do_update(index_elements=list(key), set_=changes))
 
 
 def delete(model: type[Row], id: Any, **expected: Any) -> bool:

@@ -6,11 +6,23 @@ from typing import Any
 
 from karbor import exception
 from karbor.api.method import Method
-from karbor.api.v1 import checkpoints, operation_logs, plans, protectables, providers, restores, versions
+from karbor.api.v1 import (
+    checkpoints,
+    operation_logs,
+    plans,
+    protectables,
+    providers,
+    quota_classes,
+    quotas,
+    restores,
+    services,
+    versions,
+)
 
 _P = '/v1/{project_id}'
 _CHECKPOINTS = f'{_P}/providers/{{provider_id}}/checkpoints'
 _INSTANCES = f'{_P}/protectables/{{type}}/instances'
+_QUOTA = f'{_P}/quotas/{{quota_project_id}}'
 
 ROUTES: list[tuple[str, str, Method]] = [
     ('GET', '/', versions.choices),
@@ -41,6 +53,15 @@ ROUTES: list[tuple[str, str, Method]] = [
     ('POST', f'{_P}/operation_logs/{{operation_log_id}}/action', operation_logs.act),
     ('GET', f'{_P}/providers/{{provider_id}}/operation_logs', operation_logs.index),
     ('GET', f'{_P}/providers/{{provider_id}}/operation_logs/{{operation_log_id}}', operation_logs.show),
+    ('GET', f'{_P}/os-services', services.index),
+    ('PUT', f'{_P}/os-services/{{id}}', services.update),
+    ('GET', _QUOTA, quotas.show),
+    ('GET', f'{_QUOTA}/detail', quotas.detail),
+    ('GET', f'{_QUOTA}/defaults', quotas.defaults),
+    ('PUT', _QUOTA, quotas.update),
+    ('DELETE', _QUOTA, quotas.delete),
+    ('GET', f'{_P}/quota_classes/{{class_name}}', quota_classes.show),
+    ('PUT', f'{_P}/quota_classes/{{class_name}}', quota_classes.update),
 ]
 
 # Words that follow a collection in paths of Karbor 1.6: no ids.

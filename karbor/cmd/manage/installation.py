@@ -5,8 +5,8 @@ import importlib.metadata
 import re
 
 from oslo_config import cfg
-from oslo_utils import timeutils
 
+from karbor import heartbeat
 from karbor.cmd.manage.command import Command, CommandError, table
 from karbor.conf import opts
 from karbor.db import models, repository
@@ -41,10 +41,10 @@ def service_list() -> None:
     """Print the services, and whether each is up: its last heartbeat is not older than `service_down_time`."""
     rows = []
     for service in repository.find(models.Service, sort=[('binary', 'asc'), ('host', 'asc'), ('id', 'asc')]):
-        seen = service.updated_at or service.created_at
-        is_up = seen is not None and abs(timeutils.delta_seconds(seen, timeutils.utcnow())) <= CONF.service_down_time
         status = 'disabled' if service.disabled else 'enabled'
-        rows.append([service.binary, service.host, status, ':-)' if is_up else 'XXX', service.updated_at])
+        rows.append(
+            [service.binary, service.host, status, ':-)' if heartbeat.is_up(service) else 'XXX', service.updated_at]
+        )
     print(table(['Binary', 'Host', 'Status', 'State', 'Updated At'], rows))
 
 

@@ -2,6 +2,7 @@
 """The HTTP behaviour that `gabbits/*.yaml` tell, each file on a Karbor of its own."""
 
 import contextlib
+import datetime
 import glob
 import os
 import sys
@@ -11,7 +12,9 @@ from typing import Any
 
 import pytest
 from gabbi import driver, fixture
+from oslo_utils import timeutils
 
+from karbor.db import models, repository
 from karbor.tests import databases, fixtures
 
 _state: dict[str, Any] = {}
@@ -39,6 +42,17 @@ class Karbor(fixture.GabbiFixture):
 
 class WithoutAuthentication(Karbor):
     options = {'auth_strategy': 'noauth'}
+
+
+class Engines(Karbor):
+    """Beside the protection services: an operation engine that is up, one that is down, and a row of Karbor 1.6."""
+
+    def start_fixture(self) -> None:
+        super().start_fixture()
+        for host, beat in (('ticking', timeutils.utcnow()), ('silent', datetime.datetime(2020, 1, 1))):
+            repository.create(models.Service(host=host, binary='karbor-operationengine', updated_at=beat))
+        old = {'binary': 'karbor-1.6', 'report_count': 0, 'disabled': None, 'created_at': None}
+        repository.create_many(models.Service, [old])
 
 
 class SmallBodies(Karbor):

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from karbor.db import models, repository
 from karbor.tests import fixtures
 from karbor.tests.fixtures import OTHER, PROVIDER, SHARES, Service, token
 
+ADMIN = token(fixtures.PROJECT, 'admin')
 NOWHERE = '00000000-0000-4000-8000-000000000000'
 LONG = 'x' * 256
 GONE = object()
@@ -145,6 +147,43 @@ RESTORE_CASES = list(
         (('restore', 'restore_auth'), [*NO_OBJECT, {'username': 'me'}, {'password': 'secret'}, {'a': {}}]),
     )
 )
+NO_LIMIT = [
+    True,
+    1.5,
+    [],
+    {},
+    '',
+    ' ',
+    'x',
+    '1.5',
+    '+1',
+    ' 5',
+    '-2',
+    '٣',
+    '1\n',
+    -2,
+    2**31,
+    str(2**31),
+    '9' * 400,
+    2.0**70,
+]
+LIMIT_CASES = list(
+    _cases(
+        {'limits': {'plans': 5, 'checkpoints': -1}},
+        (('limits',), [GONE, None, *NO_OBJECT]),
+        (('more',), [1]),
+        (('limits', 'plans'), NO_LIMIT),
+        (('limits', 'checkpoints'), NO_LIMIT),
+    )
+)
+SERVICE_CASES = list(
+    _cases(
+        {'status': 'disabled', 'disabled_reason': 'it is worked on'},
+        (('status',), [GONE, *NO_TEXT, '', 'up', 'Enabled', LONG]),
+        (('disabled_reason',), [5, True, [], {}, LONG, 'a\nb', 'a\x00b']),
+        (('service',), [{'status': 'disabled'}]),
+    )
+)
 
 
 class World:
@@ -159,6 +198,7 @@ class World:
             '$CHECKPOINT': self._checkpoint('available'),
             '$FAILED_CHECKPOINT': self._checkpoint('error'),
             '$FOREIGN_CHECKPOINT': self._checkpoint('available', OTHER),
+            '$ENGINE': str(repository.create(models.Service(host='h', binary='karbor-operationengine')).id),
         }
 
     def _plan(self, provider: str, project: str = fixtures.PROJECT) -> str:
@@ -222,6 +262,22 @@ def test_a_restore_is_refused_when_a_field_is_bad(world: World, body: Any, field
     _refused(world, 'POST', '/restores', body, field)
 
 
+@pytest.mark.parametrize(('body', 'field'), LIMIT_CASES)
+@pytest.mark.parametrize(('path', 'key'), [(f'/quotas/{OTHER}', 'quota'), ('/quota_classes/default', 'quota_class')])
+def test_limits_are_refused_when_a_field_is_bad(world: World, path: str, key: str, body: Any, field: str) -> None:
+    given = {key if name == 'limits' else name: value for name, value in body.items()}
+    _refused(world, 'PUT', path, given, field.replace('limits', key), **ADMIN)
+
+
+@pytest.mark.parametrize(('body', 'field'), SERVICE_CASES)
+def test_an_update_of_a_service_is_refused_when_a_field_is_bad(world: World, body: Any, field: str) -> None:
+    before = world.service.get('/os-services', **ADMIN).json
+    _refused(world, 'PUT', f'/os-services/{world.ids["$ENGINE"]}', body, field, **ADMIN)
+    after = world.service.get('/os-services', **ADMIN).json
+    told = [[(s['id'], s['status'], s['disabled_reason']) for s in seen['services']] for seen in (before, after)]
+    assert told[0] == told[1]
+
+
 BODIES: list[Any] = [b'', b'null', b'[]', b'5', b'"x"', b'{', b'\xff\xfe', b'{"plan": NaN}', b'{"plan": "\\ud800"}']
 WRITES = [
     ('POST', '/plans'),
@@ -229,15 +285,17 @@ WRITES = [
     ('POST', f'/providers/{PROVIDER}/checkpoints'),
     ('PUT', f'/providers/{SHARES}/checkpoints/$CHECKPOINT'),
     ('POST', '/restores'),
+    ('PUT', f'/quotas/{OTHER}'),
+    ('PUT', '/quota_classes/default'),
+    ('PUT', '/os-services/$ENGINE'),
 ]
 
 
 @pytest.mark.parametrize('body', [*BODIES, b'[' * 5000, b'{"plan":' * 500 + b'1' + b'}' * 500])
 @pytest.mark.parametrize(('verb', 'path'), WRITES)
 def test_a_body_is_refused_when_it_is_no_object(world: World, verb: str, path: str, body: bytes) -> None:
-    _refused(
-        world, verb, '/'.join(world.filled(part) for part in path.split('/')), body, 'body/plan/restore/checkpoint/os'
-    )
+    named = 'body/plan/restore/checkpoint/os/quota/status'
+    _refused(world, verb, '/'.join(world.filled(part) for part in path.split('/')), body, named, **ADMIN)
 
 
 @pytest.mark.parametrize(
@@ -245,7 +303,7 @@ def test_a_body_is_refused_when_it_is_no_object(world: World, verb: str, path: s
 )
 @pytest.mark.parametrize(('verb', 'path'), WRITES)
 def test_a_body_is_refused_when_its_type_is_not_json(world: World, verb: str, path: str, kind: str) -> None:
-    headers = {'Content-Type': kind}
+    headers = {'Content-Type': kind} | ADMIN
     _refused(world, verb, '/'.join(world.filled(p) for p in path.split('/')), {'plan': PLAN}, 'Content-Type', **headers)
 
 
@@ -290,12 +348,19 @@ def test_instances_are_refused_when_parameters_are_no_object(world: World, value
 
 IDS = ['x', '..', 'a b', '%00', '%27', 'x' * 300]
 ITEMS = ['/plans/{}', '/restores/{}', '/operation_logs/{}', '/operation_logs/{}/resources', '/providers/{}']
+QUOTAS = ['/quotas/{}', '/quotas/{}/detail', '/quotas/{}/defaults']
 
 
 @pytest.mark.parametrize('id', [*IDS, NOWHERE])
 @pytest.mark.parametrize('path', [*ITEMS, f'/providers/{SHARES}/checkpoints/{{}}', '/providers/{}/checkpoints'])
 def test_an_item_is_refused_when_its_id_is_bad(world: World, path: str, id: str) -> None:
     _refused(world, 'GET', path.format(id), None, 'plan_id/restore_id/operation_log_id/provider_id/checkpoint_id')
+
+
+@pytest.mark.parametrize('id', [*IDS, 'detail', f'{OTHER}x'])
+@pytest.mark.parametrize('path', QUOTAS)
+def test_a_quota_is_refused_when_its_project_is_no_uuid(world: World, path: str, id: str) -> None:
+    _refused(world, 'GET', path.format(id), None, 'quota_project_id', **ADMIN)
 
 
 @pytest.mark.parametrize('path', ['/plans/$PLAN', f'/providers/{SHARES}/checkpoints/$CHECKPOINT'])

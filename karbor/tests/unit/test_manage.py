@@ -191,10 +191,13 @@ def test_services_are_listed_with_their_state(manage, url):
         repository.create(models.Service(binary='karbor-protection', host='up', updated_at=now))
         stale = now - datetime.timedelta(hours=1)
         repository.create(models.Service(binary='karbor-protection', host='down', updated_at=stale, disabled=True))
+        # As Karbor 1.6 left it: it has not reported again since its row was made.
+        repository.create(models.Service(binary='karbor-operationengine', host='just made'))
     lines = [[cell.strip() for cell in line.split('|')[1:-1]] for line in manage('service', 'list').stdout.splitlines()]
     rows = [line for line in lines if line]
     assert rows[0] == ['Binary', 'Host', 'Status', 'State', 'Updated At']
     assert [row[:4] for row in rows[1:]] == [
+        ['karbor-operationengine', 'just made', 'enabled', ':-)'],
         ['karbor-protection', 'down', 'disabled', 'XXX'],
         ['karbor-protection', 'up', 'enabled', ':-)'],
     ]

@@ -12,6 +12,8 @@ from karbor.tests import fixtures
 from karbor.tests.fixtures import OTHER, PROJECT
 
 RULES = [row[0] for row in policies._TABLE]
+ADMINS = {'service:get_all', 'service:update', 'quota:update', 'quota:delete', 'quota_class:get', 'quota_class:update'}
+TENANTS = [rule for rule in RULES if rule not in ADMINS]
 WRITES = {
     'create',
     'update',
@@ -41,14 +43,15 @@ def _writes(rule: str) -> bool:
 
 
 def test_the_table_has_every_rule_of_the_resources_that_exist() -> None:
-    count = {group: sum(rule.startswith(f'{group}:') for rule in RULES) for group in ('plan', 'restore', 'provider')}
-    assert count == {'plan': 5, 'restore': 4, 'provider': 7}
-    assert len(RULES) == len(set(RULES)) == 24
+    groups = ('plan', 'restore', 'provider', 'service', 'quota', 'quota_class')
+    count = {group: sum(rule.startswith(f'{group}:') for rule in RULES) for group in groups}
+    assert count == {'plan': 5, 'restore': 4, 'provider': 7, 'service': 2, 'quota': 4, 'quota_class': 2}
+    assert len(RULES) == len(set(RULES)) == 32
     names = {rule.name for rule in policies.list_rules()}
     assert names == {*RULES, 'context_is_admin', 'admin_or_owner', 'admin_api', 'default'}
 
 
-@pytest.mark.parametrize('rule', RULES)
+@pytest.mark.parametrize('rule', TENANTS)
 def test_a_reader_reads_and_a_member_writes_when_the_defaults_hold(rule: str) -> None:
     assert policies.allows(rule, context('reader')) is not _writes(rule)
     assert policies.allows(rule, context('member', 'reader'))
@@ -62,7 +65,17 @@ def test_another_projects_object_is_for_administrators_only(rule: str) -> None:
     assert policies.allows(rule, context('admin'), OTHER)
 
 
-@pytest.mark.parametrize('rule', RULES)
+@pytest.mark.parametrize('rule', sorted(ADMINS))
+@pytest.mark.parametrize('new', [True, False])
+def test_what_is_the_administrators_stays_theirs(rule: str, new: bool) -> None:
+    with fixtures.configured() as (config, _):
+        config.config(enforce_new_defaults=new, group='oslo_policy')
+        assert policies.allows(rule, context('admin'), OTHER)
+        for roles in (('member', 'reader'), ('of our own',), ('service',)):
+            assert not policies.allows(rule, context(*roles))
+
+
+@pytest.mark.parametrize('rule', TENANTS)
 def test_any_role_of_the_project_does_when_the_new_defaults_are_off(rule: str) -> None:
     with fixtures.configured() as (config, _):
         config.config(enforce_new_defaults=False, group='oslo_policy')
