@@ -6,7 +6,17 @@ from typing import Any
 
 from karbor import exception
 from karbor.api.method import Method
-from karbor.api.v1 import checkpoints, operation_logs, plans, protectables, providers, restores, versions
+from karbor.api.v1 import (
+    checkpoints,
+    operation_logs,
+    plans,
+    protectables,
+    providers,
+    restores,
+    scheduled_operations,
+    triggers,
+    versions,
+)
 
 _P = '/v1/{project_id}'
 _CHECKPOINTS = f'{_P}/providers/{{provider_id}}/checkpoints'
@@ -35,6 +45,15 @@ ROUTES: list[tuple[str, str, Method]] = [
     ('GET', f'{_P}/protectables/{{type}}', protectables.show_type),
     ('GET', _INSTANCES, protectables.instances),
     ('GET', f'{_INSTANCES}/{{id}}', protectables.show_instance),
+    ('GET', f'{_P}/triggers', triggers.index),
+    ('POST', f'{_P}/triggers', triggers.create),
+    ('GET', f'{_P}/triggers/{{trigger_id}}', triggers.show),
+    ('PUT', f'{_P}/triggers/{{trigger_id}}', triggers.update),
+    ('DELETE', f'{_P}/triggers/{{trigger_id}}', triggers.delete),
+    ('GET', f'{_P}/scheduled_operations', scheduled_operations.index),
+    ('POST', f'{_P}/scheduled_operations', scheduled_operations.create),
+    ('GET', f'{_P}/scheduled_operations/{{scheduled_operation_id}}', scheduled_operations.show),
+    ('DELETE', f'{_P}/scheduled_operations/{{scheduled_operation_id}}', scheduled_operations.delete),
     ('GET', f'{_P}/operation_logs', operation_logs.index),
     ('GET', f'{_P}/operation_logs/{{operation_log_id}}', operation_logs.show),
     ('GET', f'{_P}/operation_logs/{{operation_log_id}}/resources', operation_logs.resources),
