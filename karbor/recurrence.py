@@ -30,7 +30,7 @@ FORMATS = ('calendar', 'crontab')
 TIME_FORMAT = '%Y-%m-%d %H:%M:%S'
 
 # What a pattern may hold, so that reading it is a matter of milliseconds.
-MOST_CHARACTERS, MOST_RULES, MOST_DATES, MOST_COUNTED, MOST_INTERVAL = 16384, 20, 1000, 10000, 1_000_000
+MOST_CHARACTERS, MOST_RULES, MOST_COUNTED, MOST_INTERVAL = 16384, 20, 10000, 1_000_000
 YEARS = (1900, 2999)
 # A pattern that has no run in so many years is refused: the rarest date, a 29th of February on one day of the week,
 # comes after 40 years at the latest.
@@ -393,9 +393,11 @@ class _Calendar:
         for rule in self.rules:
             found.rrule(rule.near(after))
         for date in self.dates:
-            found.rdate(date)
+            if date > after:
+                found.rdate(date)
         for date in self.excluded:
-            found.exdate(date)
+            if date > after:
+                found.exdate(date)
         return found.xafter(after)
 
 
@@ -477,8 +479,6 @@ def _wall_of(value: Any, zone: zoneinfo.ZoneInfo) -> datetime.datetime:
 
 def _walls_of(event: Any, name: str, zone: zoneinfo.ZoneInfo) -> Iterator[datetime.datetime]:
     values = [(value.dt, listed.params) for listed in _several(event, name) for value in listed.dts]
-    if len(values) > MOST_DATES:
-        raise _Wrong(f'{name}: must have at most {MOST_DATES} times')
     for value, params in values:
         begin = value[0] if isinstance(value, tuple) else value  # of a period
         _zone_of(begin, params)
