@@ -30,7 +30,7 @@ FORMATS = ('calendar', 'crontab')
 TIME_FORMAT = '%Y-%m-%d %H:%M:%S'
 
 # What a pattern may hold, so that reading it is a matter of milliseconds.
-MOST_CHARACTERS, MOST_RULES, MOST_COUNTED, MOST_INTERVAL = 16384, 20, 10000, 1_000_000
+MOST_CHARACTERS, MOST_RULES, MOST_COUNTED, MOST_INTERVAL = 16384, 20, 1000, 1_000_000
 YEARS = (1900, 2999)
 # A pattern that has no run in so many years is refused: the rarest date, a 29th of February on one day of the week,
 # comes after 40 years at the latest.
@@ -320,26 +320,15 @@ class _Rule:
         return self.start + periods * _STEPS[self.frequency]
 
     def occurs(self) -> bool:
-        """Whether it has a time within the horizon. Dateutil alone would look until the year 9999, for many seconds.
-        Raises _Wrong where that cannot be told.
-        """
+        """Whether it has a time within the horizon. Dateutil alone would look until the year 9999, for many seconds."""
         if self.frequency <= rrule.MONTHLY:
             return any(True for period in self._first_periods() for _ in period)
         if not any(name in self.options for name in _DATES):
             return next(iter(self.near(self.start)), None) is not None
-        step = self.interval * _STEPS[self.frequency]
-        if self.frequency >= rrule.HOURLY and DAY % step:
-            raise _Wrong('RRULE: with BYDAY and other dates INTERVAL must be a part of a day')
-        begin = self.start
-        if self.frequency == rrule.WEEKLY:
-            begin -= (self.start.weekday() - self.options['wkst']) % 7 * DAY
-        in_step = (day for day in self._days() if (day - begin.toordinal()) % max(step, DAY).days < self._span)
-        return next(in_step, None) is not None and next(iter(self.near(self.start)), None) is not None
-
-    @property
-    def _span(self) -> int:
-        """Of how many days a period that a date has to lie in is."""
-        return 7 if self.frequency == rrule.WEEKLY else 1
+        span = _STEPS[self.frequency].days
+        begin = self.start.toordinal() - (self.start.weekday() - self.options['wkst']) % span
+        in_step = (day for day in self._days() if (day - begin) % (self.interval * span) < span)
+        return next(in_step, None) is not None
 
     def _first_periods(self) -> Iterator[rrule.rrule]:
         """The years or months of the rule within the horizon, each as a rule of its own."""
@@ -506,7 +495,8 @@ def _rule(recur: Any, start: datetime.datetime, zone: zoneinfo.ZoneInfo) -> _Rul
     if parts:
         raise _Wrong(f'RRULE: unknown part {next(iter(parts))[:40]}')
     _check_parts(options)
-    rule = _Rule(start, options | _from_start(options, start), _until(until[0], zone) if until else None)
+    options = _by_day(options | _from_start(options, start), start)
+    rule = _Rule(start, options, _until(until[0], zone) if until else None)
     return _counted(rule, count) if count else rule
 
 
@@ -521,13 +511,15 @@ def _number(parts: dict[str, Any], name: str, most: int) -> int:
 
 
 def _check_parts(options: Mapping[str, Any]) -> None:
-    """What RFC 5545 section 3.3.10 does not allow together, as far as it would mean something else here."""
+    """What RFC 5545 section 3.3.10 does not allow together and would mean something else here, and what takes too long."""
     frequency = options['freq']
     most = {rrule.YEARLY: 53, rrule.MONTHLY: 5}.get(frequency, 0)
     if any(abs(day.n or 0) > most for day in options.get('byweekday', ())):
         raise _Wrong('RRULE: BYDAY may have a number up to 5 with FREQ=MONTHLY, up to 53 with FREQ=YEARLY')
     if frequency > rrule.MONTHLY and 'bysetpos' in options:
         raise _Wrong('RRULE: BYSETPOS needs FREQ=MONTHLY or YEARLY')
+    if frequency == rrule.SECONDLY and len(options) > 3:  # dateutil goes through every second of the days between
+        raise _Wrong('RRULE: FREQ=SECONDLY takes no BY parts; FREQ=MINUTELY with BYSECOND does')
     if frequency != rrule.YEARLY and 'byweekno' in options:
         raise _Wrong('RRULE: BYWEEKNO needs FREQ=YEARLY')
 
@@ -542,6 +534,21 @@ def _from_start(options: Mapping[str, Any], start: datetime.datetime) -> dict[st
     return {'bymonthday': [start.day]} | month
 
 
+def _by_day(options: dict[str, Any], start: datetime.datetime) -> dict[str, Any]:
+    """A rule for every so many hours or minutes of some days as a rule for these days: dateutil, too, goes by days then."""
+    frequency, interval = options['freq'], options['interval']
+    if frequency not in (rrule.HOURLY, rrule.MINUTELY) or not any(name in options for name in _DATES):
+        return options
+    name, base, first = ('byhour', 24, start.hour) if frequency == rrule.HOURLY else ('byminute', 60, start.minute)
+    if base % interval:
+        raise _Wrong(f'RRULE: with BYDAY or another part for days INTERVAL must divide {base}')
+    in_step = [value for value in options.get(name, range(base)) if (value - first) % interval == 0]
+    if not in_step:
+        raise _Wrong('RRULE: is never due')
+    whole = {'byhour': range(24)} if frequency == rrule.MINUTELY else {}
+    return whole | options | {'freq': rrule.DAILY, 'interval': 1, name: in_step}
+
+
 def _until(value: Any, zone: zoneinfo.ZoneInfo) -> datetime.datetime:
     """The last time on the wall clock; a date is meant with its whole day."""
     if not isinstance(value, datetime.datetime):
@@ -552,10 +559,12 @@ def _until(value: Any, zone: zoneinfo.ZoneInfo) -> datetime.datetime:
 
 
 def _counted(rule: _Rule, count: int) -> _Rule:
-    """The rule with the time of its last run in place of COUNT, which would have to be counted from the start."""
+    """The rule with the time of its last run in place of COUNT, which would have to be counted from the start each time.
+    It is over at the horizon in any case.
+    """
     if not rule.occurs():
         return rule
-    horizon = rule.start.replace(year=rule.start.year + 3 * HORIZON_YEARS, month=1, day=1)
+    horizon = rule.start.replace(year=rule.start.year + HORIZON_YEARS, month=1, day=1)
     runs = rrule.rrule(dtstart=rule.start, until=horizon, **rule.options)
     last = deque(itertools.islice(runs, count), maxlen=1)
     return _Rule(rule.start, rule.options, last[0] if last else rule.start)
