@@ -36,14 +36,17 @@ def context(*roles: str, project_id: str = PROJECT) -> RequestContext:
     return made
 
 
+GROUPS = {'plan': 5, 'restore': 4, 'provider': 7, 'trigger': 5, 'scheduled_operation': 4}
+
+
 def _writes(rule: str) -> bool:
     return rule.partition(':')[2] in WRITES
 
 
 def test_the_table_has_every_rule_of_the_resources_that_exist() -> None:
-    count = {group: sum(rule.startswith(f'{group}:') for rule in RULES) for group in ('plan', 'restore', 'provider')}
-    assert count == {'plan': 5, 'restore': 4, 'provider': 7}
-    assert len(RULES) == len(set(RULES)) == 24
+    count = {group: sum(rule.startswith(f'{group}:') for rule in RULES) for group in GROUPS}
+    assert count == GROUPS
+    assert len(RULES) == len(set(RULES)) == 33
     names = {rule.name for rule in policies.list_rules()}
     assert names == {*RULES, 'context_is_admin', 'admin_or_owner', 'admin_api', 'default'}
 
