@@ -44,12 +44,15 @@ UTC = datetime.UTC
 
 
 class Pattern(Protocol):
-    """A pattern on its wall clock. ``times`` are the seconds of the day at which it can be due at all, None where they
-    are too many; ``least`` is what its rule alone keeps between two runs, in seconds, 0 where it tells nothing.
-    """
+    """A pattern on its wall clock."""
 
-    times: frozenset[int] | None
-    least: int
+    @property
+    def times(self) -> frozenset[int] | None:
+        """The seconds of the day at which it can be due at all, None where they are too many."""
+
+    @property
+    def least(self) -> int:
+        """The seconds that its rule alone keeps between two runs, 0 where it tells nothing."""
 
     def walls(self, after: datetime.datetime) -> Iterator[datetime.datetime]:
         """The times on the wall clock later than ``after``, ascending, each once."""
@@ -252,7 +255,7 @@ def _crontab(text: str, zone: zoneinfo.ZoneInfo) -> tuple[_Crontab, zoneinfo.Zon
     except (ValueError, KeyError, TypeError):
         raise _Wrong('must be a crontab line, such as 30 2 * * 1-5') from None
     spans = (range(24) if hours == ['*'] else hours, range(60) if minutes == ['*'] else minutes)
-    pattern = _Crontab(' '.join(fields), _times(*spans, [0]))  # type: ignore[arg-type]
+    pattern = _Crontab(' '.join(fields), _times(*spans, [0]))
     if next(pattern.walls(datetime.datetime(2000, 1, 1)), None) is None:
         raise _Wrong('is never due')
     return pattern, zone
@@ -415,7 +418,7 @@ def _event(text: str) -> Any:
     try:
         found = icalendar.Component.from_ical(text, multiple=True)
         events = [event for component in found for event in component.walk('VEVENT')]
-    except Exception:  # noqa: BLE001  a parser of what a user has typed, which names no base of its errors
+    except Exception:  # noqa: BLE001  a parser of what a user has typed, whose errors have no base
         events = []
     if not events:
         raise _Wrong('must be iCalendar text with a VEVENT that has an RRULE')
@@ -511,7 +514,7 @@ def _number(parts: dict[str, Any], name: str, most: int) -> int:
 
 
 def _check_parts(options: Mapping[str, Any]) -> None:
-    """What RFC 5545 section 3.3.10 does not allow together and would mean something else here, and what takes too long."""
+    """What RFC 5545 section 3.3.10 does not allow together and would mean something else, and what takes too long."""
     frequency = options['freq']
     most = {rrule.YEARLY: 53, rrule.MONTHLY: 5}.get(frequency, 0)
     if any(abs(day.n or 0) > most for day in options.get('byweekday', ())):
@@ -535,7 +538,7 @@ def _from_start(options: Mapping[str, Any], start: datetime.datetime) -> dict[st
 
 
 def _by_day(options: dict[str, Any], start: datetime.datetime) -> dict[str, Any]:
-    """A rule for every so many hours or minutes of some days as a rule for these days: dateutil, too, goes by days then."""
+    """A rule for every so many hours or minutes of some days, as a rule for these days: dateutil goes by days then."""
     frequency, interval = options['freq'], options['interval']
     if frequency not in (rrule.HOURLY, rrule.MINUTELY) or not any(name in options for name in _DATES):
         return options
@@ -559,7 +562,7 @@ def _until(value: Any, zone: zoneinfo.ZoneInfo) -> datetime.datetime:
 
 
 def _counted(rule: _Rule, count: int) -> _Rule:
-    """The rule with the time of its last run in place of COUNT, which would have to be counted from the start each time.
+    """The rule with the time of its last run in place of COUNT, which would have to be counted from the start anew.
     It is over at the horizon in any case.
     """
     if not rule.occurs():

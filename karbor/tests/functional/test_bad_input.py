@@ -149,7 +149,17 @@ RESTORE_CASES = list(
 PROPERTIES = {'format': 'crontab', 'pattern': '0 2 * * *', 'start_time': '2026-01-01 00:00:00', 'window': 900}
 NO_PROPERTIES: list[Any] = [*NO_OBJECT, {'a': 1}]
 NO_PATTERN: list[Any] = ['', 'x', '0 2 * *', '0 2 * * * *', '\x00', '* * * * *', '0 0 30 2 *', 'R R * * *', '9' * 20000]
-NO_TIME: list[Any] = [5, True, {}, '', 'now', '2026-01-01T00:00:00', '2026-13-01 00:00:00', '0001-01-01 00:00:00', '\x00']
+NO_TIME: list[Any] = [
+    5,
+    True,
+    {},
+    '',
+    'now',
+    '2026-01-01T00:00:00',
+    '2026-13-01 00:00:00',
+    '0001-01-01 00:00:00',
+    '\x00',
+]
 PROPERTY_CASES: list[Any] = [
     (('trigger_info', 'properties', 'format'), [GONE, None, 5, '', 'cron', 'CRONTAB', []]),
     (('trigger_info', 'properties', 'pattern'), [GONE, None, 5, [], {}, *NO_PATTERN]),
@@ -326,7 +336,11 @@ WRITES = [
 @pytest.mark.parametrize(('verb', 'path'), WRITES)
 def test_a_body_is_refused_when_it_is_no_object(world: World, verb: str, path: str, body: bytes) -> None:
     _refused(
-        world, verb, '/'.join(world.filled(part) for part in path.split('/')), body, 'body/plan/restore/checkpoint/os/trigger/scheduled'
+        world,
+        verb,
+        '/'.join(world.filled(part) for part in path.split('/')),
+        body,
+        'body/plan/restore/checkpoint/os/trigger/scheduled',
     )
 
 
@@ -387,7 +401,8 @@ ITEMS += ['/triggers/{}', '/scheduled_operations/{}']
 @pytest.mark.parametrize('id', [*IDS, NOWHERE])
 @pytest.mark.parametrize('path', [*ITEMS, f'/providers/{SHARES}/checkpoints/{{}}', '/providers/{}/checkpoints'])
 def test_an_item_is_refused_when_its_id_is_bad(world: World, path: str, id: str) -> None:
-    _refused(world, 'GET', path.format(id), None, 'plan_id/restore_id/operation_log_id/provider_id/checkpoint_id/trigger_id/scheduled_operation_id')
+    fields = ('plan', 'restore', 'operation_log', 'provider', 'checkpoint', 'trigger', 'scheduled_operation')
+    _refused(world, 'GET', path.format(id), None, '/'.join(f'{name}_id' for name in fields))
 
 
 @pytest.mark.parametrize('path', ['/plans/$PLAN', f'/providers/{SHARES}/checkpoints/$CHECKPOINT'])
