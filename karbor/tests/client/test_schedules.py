@@ -163,11 +163,12 @@ def test_shell_creates_shows_updates_lists_and_deletes_a_trigger(karbor, make_tr
     assert (done.status, json.loads(done.shown['properties'])['format']) == (0, 'calendar')
     (row,) = karbor.shell('trigger-list', '--name', 'renamed', '--sort', 'name:asc').rows
     assert (row['Id'], row['Name'], row['Type']) == (made['id'], 'renamed', 'time')
-    other = make_trigger()
-    done = karbor.shell('trigger-delete', made['id'], nowhere, other.id)
-    assert (done.status, done.errors) == (0, '')
-    assert f"Failed to delete '{nowhere}'; trigger not found" in done.output
+    other = make_trigger('by name')
+    assert karbor.shell('trigger-delete', made['id'], 'by name').status == 0
     assert not {made['id'], other.id} & {trigger.id for trigger in karbor.client().triggers.list()}
+    # This command of the client gives up at an id that it finds neither as id nor as name.
+    done = karbor.shell('trigger-delete', nowhere)
+    assert (done.status, f"No trigger with a name or ID of '{nowhere}' exists" in done.errors) == (1, True)
 
 
 def test_shell_creates_shows_lists_and_deletes_a_scheduled_operation(karbor, make_trigger, protected, nowhere):
@@ -181,11 +182,12 @@ def test_shell_creates_shows_lists_and_deletes_a_scheduled_operation(karbor, mak
     assert (made['name'], made['trigger_id'], made['enabled']) == ('shelled', trigger.id, 'True')
     assert json.loads(made['operation_definition']) == about | numbers
     assert karbor.shell('scheduledoperation-show', made['id'], user='reader').shown == made
-    # The shell has columns OperationType, TriggerId and OperationDefinition, which no operation has, and leaves them out.
+    # The shell leaves out the columns OperationType, TriggerId and OperationDefinition: nothing has these names.
     (row,) = karbor.shell('scheduledoperation-list', '--trigger_id', trigger.id).rows
     assert (row['Id'], row['Name']) == (made['id'], 'shelled')
     assert karbor.shell('trigger-delete', trigger.id).status == 1
-    done = karbor.shell('scheduledoperation-delete', nowhere, made['id'])
+    done = karbor.shell('scheduledoperation-delete', made['id'])
     assert (done.status, done.errors) == (0, '')
-    assert f"Failed to delete '{nowhere}'; scheduledoperation not found" in done.output
+    done = karbor.shell('scheduledoperation-delete', nowhere)
+    assert (done.status, f"No scheduledoperation with a name or ID of '{nowhere}' exists" in done.errors) == (1, True)
     assert karbor.client().scheduled_operations.list(search_opts={'trigger_id': trigger.id}) == []
