@@ -86,10 +86,9 @@ class Recurrence:
         """
         if self.pattern.least >= seconds or _least_gap(self.pattern.times) >= seconds:
             return True
-        first = _wall(self.zone, max(after.replace(microsecond=0), self.start - SECOND))
-        last = first + CYCLE if self.end is None else min(first + CYCLE, _wall(self.zone, self.end))
-        walls = itertools.takewhile(lambda wall: wall <= last, self.pattern.walls(first))
-        seen = 0
+        floor = max(after.replace(microsecond=0), self.start - SECOND)
+        last = _wall(self.zone, min(floor + CYCLE, self.end or datetime.datetime.max))
+        walls = itertools.takewhile(lambda wall: wall <= last, self.pattern.walls(_wall(self.zone, floor)))
         for seen, (one, two) in enumerate(itertools.pairwise(walls)):
             if (two - one).total_seconds() < seconds or seen > MOST_WALKED:
                 return False

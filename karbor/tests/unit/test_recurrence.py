@@ -569,6 +569,14 @@ def test_an_end_behind_all_years_is_an_end():
     assert found.is_sparse(3600, NOW)
 
 
+@pytest.mark.parametrize('zone', ['Asia/Tokyo', 'America/New_York'])
+def test_an_end_behind_all_years_is_an_end_in_every_zone(zone):
+    two = event('RRULE:FREQ=WEEKLY;BYDAY=MO;BYHOUR=1', 'RRULE:FREQ=WEEKLY;BYDAY=TU;BYHOUR=1;BYMINUTE=30')
+    found = parsed(two, timezone=zone, end_time='9999-12-31 23:59:59')
+    assert found.is_sparse(3600, NOW)
+    assert found.next_run(NOW) is not None
+
+
 # --- the least interval
 
 
