@@ -65,6 +65,14 @@ class OperationLogNotFound(NotFound):
     message = 'Operation log %(id)s could not be found.'
 
 
+class TriggerNotFound(NotFound):
+    message = 'Trigger %(id)s could not be found.'
+
+
+class ScheduledOperationNotFound(NotFound):
+    message = 'Scheduled operation %(id)s could not be found.'
+
+
 class ServiceNotFound(NotFound):
     message = 'Service %(id)s could not be found.'
 
@@ -95,6 +103,10 @@ class OperationInvalidState(Conflict):
 
 class PlanInUse(Conflict):
     message = 'Plan %(id)s is used by scheduled operation %(blocker)s.'
+
+
+class TriggerInUse(Conflict):
+    message = 'Trigger %(id)s is used by scheduled operation %(blocker)s.'
 
 
 class ProtectableInvalidStatus(Conflict):

@@ -37,6 +37,7 @@ _BASE = [
 ]
 
 _PLANS, _PROVIDERS, _PROTECTABLES = '/plans', '/providers', '/protectables'
+_TRIGGERS, _SCHEDULED = '/triggers', '/scheduled_operations'
 _ACTION = '/operation_logs/{operation_log_id}/action'
 _CHECKPOINTS, _RESTORES, _LOGS = '/providers/{provider_id}/checkpoints', '/restores', '/operation_logs'
 _QUOTA, _QUOTA_CLASS = '/quotas/{quota_project_id}', '/quota_classes/{class_name}'
@@ -63,6 +64,27 @@ _TABLE = [
     ('protectable:get_all', READER, 'List protectable types.', 'GET', _PROTECTABLES),
     ('protectable:instance_get', READER, 'Show an instance.', 'GET', f'{_PROTECTABLES}/{{type}}/instances/{{id}}'),
     ('protectable:instance_get_all', READER, 'List instances.', 'GET', f'{_PROTECTABLES}/{{type}}/instances'),
+    ('trigger:create', MEMBER, 'Create a trigger.', 'POST', _TRIGGERS),
+    ('trigger:update', MEMBER, 'Update a trigger.', 'PUT', f'{_TRIGGERS}/{{trigger_id}}'),
+    ('trigger:delete', MEMBER, 'Delete a trigger.', 'DELETE', f'{_TRIGGERS}/{{trigger_id}}'),
+    ('trigger:get', READER, 'Show a trigger.', 'GET', f'{_TRIGGERS}/{{trigger_id}}'),
+    ('trigger:list', READER, 'List triggers.', 'GET', _TRIGGERS),
+    ('scheduled_operation:create', MEMBER, 'Create a scheduled operation.', 'POST', _SCHEDULED),
+    (
+        'scheduled_operation:delete',
+        MEMBER,
+        'Delete a scheduled operation.',
+        'DELETE',
+        f'{_SCHEDULED}/{{scheduled_operation_id}}',
+    ),
+    (
+        'scheduled_operation:get',
+        READER,
+        'Show a scheduled operation.',
+        'GET',
+        f'{_SCHEDULED}/{{scheduled_operation_id}}',
+    ),
+    ('scheduled_operation:list', READER, 'List scheduled operations.', 'GET', _SCHEDULED),
     ('operation_log:get', READER, 'Show an operation log.', 'GET', f'{_LOGS}/{{operation_log_id}}'),
     ('operation_log:list', READER, 'List operation logs.', 'GET', _LOGS),
     ('operation_log:cancel', MEMBER, 'Cancel an operation.', 'POST', _ACTION),

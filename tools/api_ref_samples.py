@@ -89,6 +89,7 @@ def record(folder: Path) -> None:
         _protect(recorder)
         _restore(recorder)
         _logs(recorder)
+        _schedule(recorder)
         _cancel(recorder)
         _quotas(recorder)
         _services(recorder)
@@ -182,6 +183,37 @@ def _logs(recorder: Recorder) -> None:
         recorder.variables['operation_log_id'] = logs[0]['id']
         recorder.ask('GET', f'{place}/{{operation_log_id}}')
     recorder.ask('GET', f'{BASE}/operation_logs/{{operation_log_id}}/resources')
+
+
+def _schedule(recorder: Recorder) -> None:
+    properties = {
+        'format': 'crontab',
+        'pattern': '30 2 * * 1-5',
+        'timezone': 'Europe/Berlin',
+        'start_time': '2026-01-01 00:00:00',
+        'window': 900,
+    }
+    trigger = {'name': 'working days', 'type': 'time', 'properties': properties}
+    made = recorder.ask('POST', f'{BASE}/triggers', {'trigger_info': trigger})['trigger_info']
+    recorder.variables['trigger_id'] = made['id']
+    changes = {'trigger_info': {'properties': properties | {'pattern': '30 2 * * *'}}}
+    recorder.ask('PUT', f'{BASE}/triggers/{{trigger_id}}', changes)
+    recorder.ask('GET', f'{BASE}/triggers/{{trigger_id}}')
+    recorder.ask('GET', f'{BASE}/triggers')
+    definition = {'plan_id': recorder.variables['plan_id'], 'provider_id': PROVIDER, 'max_backups': 7}
+    operation = {
+        'name': 'documents',
+        'operation_type': 'retention_protect',
+        'trigger_id': made['id'],
+        'operation_definition': definition,
+    }
+    place = f'{BASE}/scheduled_operations'
+    made = recorder.ask('POST', place, {'scheduled_operation': operation})['scheduled_operation']
+    recorder.variables['scheduled_operation_id'] = made['id']
+    recorder.ask('GET', f'{place}/{{scheduled_operation_id}}')
+    recorder.ask('GET', place)
+    recorder.ask('DELETE', f'{place}/{{scheduled_operation_id}}')
+    recorder.ask('DELETE', f'{BASE}/triggers/{{trigger_id}}')
 
 
 def _remove(recorder: Recorder) -> None:

@@ -8,6 +8,12 @@ OPTIONS = {
         cfg.IntOpt('min_interval', default=3600, min=1, help='The least seconds between two runs of a trigger.'),
         cfg.IntOpt('min_window_time', default=900, min=1, help='The least window of a trigger, in seconds.'),
         cfg.IntOpt('max_window_time', default=1800, min=1, help='The largest window of a trigger, in seconds.'),
+        cfg.StrOpt(
+            'time_format',
+            default='calendar',
+            choices=['calendar', 'crontab'],
+            help='What the pattern of a trigger is whose format says neither, as a trigger of Karbor 1.6 may.',
+        ),
         cfg.IntOpt(
             'retained_operation_log_number',
             default=5,

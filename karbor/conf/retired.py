@@ -18,7 +18,6 @@ CLASS_PATHS = [
         'workflow_engine',
         'db_driver',
         'quota_driver',
-        'time_format',
         'scheduling_strategy',
     )
 ]

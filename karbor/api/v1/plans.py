@@ -107,13 +107,19 @@ def update(call: Call, plan_id: str) -> dict[str, Any]:
 @method('plan:delete')
 def delete(call: Call, plan_id: str) -> None:
     """Delete a plan that no scheduled operation uses. Its checkpoints stay."""
-    plan = find(call, plan_id, 'plan:delete')
+    _remove(find(call, plan_id, 'plan:delete'))
+
+
+@engine.repeated
+def _remove(plan: Plan) -> None:
+    """The row is locked before it is looked for uses: who schedules it locks it, too."""
     with engine.writing():
-        uses = {'project_id': plan.project_id, 'operation_definition': repository.Contains(plan_id)}
+        repository.lock(models.Plan, plan.id)
+        uses = {'project_id': plan.project_id, 'operation_definition': repository.Contains(plan.id)}
         for operation in repository.find(models.ScheduledOperation, ['id'], uses, limit=1):
-            raise exception.PlanInUse(id=plan_id, blocker=operation.id)
+            raise exception.PlanInUse(id=plan.id, blocker=operation.id)
         if not plan.destroy():
-            raise exception.PlanNotFound(id=plan_id)
+            raise exception.PlanNotFound(id=plan.id)
 
 
 def find(call: Call, plan_id: str, rule: str) -> Plan:

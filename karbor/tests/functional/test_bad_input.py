@@ -185,6 +185,79 @@ SERVICE_CASES = list(
     )
 )
 
+PROPERTIES = {'format': 'crontab', 'pattern': '0 2 * * *', 'start_time': '2026-01-01 00:00:00', 'window': 900}
+NO_PROPERTIES: list[Any] = [*NO_OBJECT, {'a': 1}]
+NO_PATTERN: list[Any] = ['', 'x', '0 2 * *', '0 2 * * * *', '\x00', '* * * * *', '0 0 30 2 *', 'R R * * *', '9' * 20000]
+NO_TIME: list[Any] = [
+    5,
+    True,
+    {},
+    '',
+    'now',
+    '2026-01-01T00:00:00',
+    '2026-13-01 00:00:00',
+    '0001-01-01 00:00:00',
+    '\x00',
+]
+PROPERTY_CASES: list[Any] = [
+    (('trigger_info', 'properties', 'format'), [GONE, None, 5, '', 'cron', 'CRONTAB', []]),
+    (('trigger_info', 'properties', 'pattern'), [GONE, None, 5, [], {}, *NO_PATTERN]),
+    (('trigger_info', 'properties', 'start_time'), NO_TIME),
+    (('trigger_info', 'properties', 'end_time'), [*NO_TIME, '2026-01-01 00:00:00']),
+    (('trigger_info', 'properties', 'timezone'), [5, [], 'CEST', 'Europe/berlin/', '../UTC', '\x00', LONG]),
+    (('trigger_info', 'properties', 'window'), [899, 1801, -1, True, 900.5, 'x', '899', '9' * 50, [], {}]),
+    (('trigger_info', 'properties', 'more'), [1]),
+]
+TRIGGER = {'trigger_info': {'name': 'nightly', 'type': 'time', 'properties': PROPERTIES}}
+TRIGGER_CASES = list(
+    _cases(
+        TRIGGER,
+        (('trigger_info',), [GONE, None, *NO_OBJECT, {}]),
+        (('more',), [1]),
+        (('trigger_info', 'more'), [1]),
+        (('trigger_info', 'id'), [NOWHERE]),
+        (('trigger_info', 'name'), [GONE, *NO_NAME]),
+        (('trigger_info', 'type'), [GONE, *NO_TEXT, '', 'event', 'TIME']),
+        (('trigger_info', 'properties'), [GONE, None, {}, *NO_PROPERTIES]),
+        *PROPERTY_CASES,
+    )
+)
+TRIGGER_UPDATE_CASES = list(
+    _cases(
+        TRIGGER,
+        (('trigger_info',), [GONE, None, *NO_OBJECT]),
+        (('trigger_info', 'more'), [1]),
+        (('trigger_info', 'name'), NO_NAME),
+        (('trigger_info', 'properties'), NO_PROPERTIES),
+        *((path, [None, GONE, *values] if path[-1] == 'start_time' else values) for path, values in PROPERTY_CASES),
+    )
+)
+OPERATION: dict[str, Any] = {
+    'name': 'nightly',
+    'description': None,
+    'operation_type': 'retention_protect',
+    'trigger_id': '$TRIGGER',
+    'operation_definition': {'plan_id': '$PLAN', 'provider_id': PROVIDER, 'max_backups': 3},
+}
+DEFINITION = ('scheduled_operation', 'operation_definition')
+OPERATION_CASES = list(
+    _cases(
+        {'scheduled_operation': OPERATION},
+        (('scheduled_operation',), [GONE, None, *NO_OBJECT, {}]),
+        (('more',), [1]),
+        (('scheduled_operation', 'enabled'), [True]),
+        (('scheduled_operation', 'name'), [GONE, *NO_NAME]),
+        (('scheduled_operation', 'description'), [5, True, [], {}, LONG, 'a\nb']),
+        (('scheduled_operation', 'operation_type'), [GONE, *NO_TEXT, '', 'delete', 'PROTECT']),
+        (('scheduled_operation', 'trigger_id'), [GONE, *NO_ID, '$FOREIGN_TRIGGER', '$PLAN']),
+        (DEFINITION, [GONE, None, *NO_OBJECT, {}]),
+        ((*DEFINITION, 'plan_id'), [GONE, *NO_ID, '$FOREIGN_PLAN', '$TRIGGER']),
+        ((*DEFINITION, 'provider_id'), [GONE, *NO_ID, SHARES]),
+        ((*DEFINITION, 'max_backups'), ['', 'x', '1.5', 1.5, True, [], {}, 2**31, '9' * 30]),
+        ((*DEFINITION, 'retention_duration'), ['', 'x', '1.5', 1.5, True, [], {}, -(2**31) - 1]),
+    )
+)
+
 
 class World:
     """A service with something of everything, made once: nothing here may change it."""
@@ -195,6 +268,8 @@ class World:
             '$PLAN': self._plan(PROVIDER),
             '$SHARES_PLAN': self._plan(SHARES),
             '$FOREIGN_PLAN': self._plan(PROVIDER, OTHER),
+            '$TRIGGER': self._trigger(),
+            '$FOREIGN_TRIGGER': self._trigger(OTHER),
             '$CHECKPOINT': self._checkpoint('available'),
             '$FAILED_CHECKPOINT': self._checkpoint('error'),
             '$FOREIGN_CHECKPOINT': self._checkpoint('available', OTHER),
@@ -204,6 +279,10 @@ class World:
     def _plan(self, provider: str, project: str = fixtures.PROJECT) -> str:
         made = self.service.post(f'/v1/{project}/plans', {'plan': PLAN | {'provider_id': provider}}, **token(project))
         return made.json['plan']['id']
+
+    def _trigger(self, project: str = fixtures.PROJECT) -> str:
+        made = self.service.post(f'/v1/{project}/triggers', TRIGGER, **token(project))
+        return made.json['trigger_info']['id']
 
     def _checkpoint(self, status: str, project: str = fixtures.PROJECT) -> str:
         return fixtures.record_checkpoint(SHARES, status, project)
@@ -278,6 +357,24 @@ def test_an_update_of_a_service_is_refused_when_a_field_is_bad(world: World, bod
     assert told[0] == told[1]
 
 
+@pytest.mark.parametrize(('body', 'field'), TRIGGER_CASES)
+def test_a_trigger_is_refused_when_a_field_is_bad(world: World, body: Any, field: str) -> None:
+    _refused(world, 'POST', '/triggers', body, field)
+
+
+@pytest.mark.parametrize(('body', 'field'), TRIGGER_UPDATE_CASES)
+def test_an_update_of_a_trigger_is_refused_when_a_field_is_bad(world: World, body: Any, field: str) -> None:
+    path = f'/triggers/{world.ids["$TRIGGER"]}'
+    before = world.service.get(path).json
+    _refused(world, 'PUT', path, body, field)
+    assert world.service.get(path).json == before
+
+
+@pytest.mark.parametrize(('body', 'field'), OPERATION_CASES)
+def test_a_scheduled_operation_is_refused_when_a_field_is_bad(world: World, body: Any, field: str) -> None:
+    _refused(world, 'POST', '/scheduled_operations', body, field)
+
+
 BODIES: list[Any] = [b'', b'null', b'[]', b'5', b'"x"', b'{', b'\xff\xfe', b'{"plan": NaN}', b'{"plan": "\\ud800"}']
 WRITES = [
     ('POST', '/plans'),
@@ -288,13 +385,16 @@ WRITES = [
     ('PUT', f'/quotas/{OTHER}'),
     ('PUT', '/quota_classes/default'),
     ('PUT', '/os-services/$ENGINE'),
+    ('POST', '/triggers'),
+    ('PUT', '/triggers/$TRIGGER'),
+    ('POST', '/scheduled_operations'),
 ]
 
 
 @pytest.mark.parametrize('body', [*BODIES, b'[' * 5000, b'{"plan":' * 500 + b'1' + b'}' * 500])
 @pytest.mark.parametrize(('verb', 'path'), WRITES)
 def test_a_body_is_refused_when_it_is_no_object(world: World, verb: str, path: str, body: bytes) -> None:
-    named = 'body/plan/restore/checkpoint/os/quota/status'
+    named = 'body/plan/restore/checkpoint/os/quota/status/trigger/scheduled'
     _refused(world, verb, '/'.join(world.filled(part) for part in path.split('/')), body, named, **ADMIN)
 
 
@@ -321,7 +421,8 @@ QUERIES = [
     *['sort_key=x', 'sort_dir=up', 'sort=id&sort_key=id', 'sort=id&sort_dir=asc'],
     *[f'marker={value}' for value in (NOWHERE, 'x', '%00', LONG, '%27', '1 OR 1=1')],
 ]
-LISTS = ['/plans', '/restores', '/operation_logs', f'/providers/{SHARES}/checkpoints', '/providers']
+LISTS = ['/plans', '/restores', '/operation_logs', f'/providers/{SHARES}/checkpoints', '/providers', '/triggers']
+LISTS += ['/scheduled_operations']
 
 
 @pytest.mark.parametrize('query', QUERIES)
@@ -349,12 +450,14 @@ def test_instances_are_refused_when_parameters_are_no_object(world: World, value
 IDS = ['x', '..', 'a b', '%00', '%27', 'x' * 300]
 ITEMS = ['/plans/{}', '/restores/{}', '/operation_logs/{}', '/operation_logs/{}/resources', '/providers/{}']
 QUOTAS = ['/quotas/{}', '/quotas/{}/detail', '/quotas/{}/defaults']
+ITEMS += ['/triggers/{}', '/scheduled_operations/{}']
 
 
 @pytest.mark.parametrize('id', [*IDS, NOWHERE])
 @pytest.mark.parametrize('path', [*ITEMS, f'/providers/{SHARES}/checkpoints/{{}}', '/providers/{}/checkpoints'])
 def test_an_item_is_refused_when_its_id_is_bad(world: World, path: str, id: str) -> None:
-    _refused(world, 'GET', path.format(id), None, 'plan_id/restore_id/operation_log_id/provider_id/checkpoint_id')
+    fields = ('plan', 'restore', 'operation_log', 'provider', 'checkpoint', 'trigger', 'scheduled_operation')
+    _refused(world, 'GET', path.format(id), None, '/'.join(f'{name}_id' for name in fields))
 
 
 @pytest.mark.parametrize('id', [*IDS, 'detail', f'{OTHER}x'])

@@ -49,11 +49,20 @@ def _fill(number: int, project: str) -> None:
     log = models.OperationLog(id=_id(), operation_type='restore', restore_id=restore.id, **common)
     log.status, log.status_details, log.started_at = ('restored', 'error-restoring')[number % 2], 'first cause', at
     repository.create(log)
+    _schedule(number, project, at)
     repository.create(
         models.OperationResource(
             operation_id=log.id, position=0, resource_type='T', resource_id='old', new_id='new', status='error'
         )
     )
+
+
+def _schedule(number: int, project: str, at: datetime.datetime) -> None:
+    common = {'name': NAMES[number % 6], 'project_id': project, 'created_at': at}
+    properties = {'format': 'crontab', 'pattern': '0 2 * * *'}
+    trigger = repository.create(models.Trigger(id=_id(), type='time', properties=properties, **common))
+    values = {'operation_type': 'protect', 'user_id': 'user', 'operation_definition': {'plan_id': _id()}}
+    repository.create(models.ScheduledOperation(id=_id(), trigger_id=trigger.id, **values, **common))
 
 
 def _id() -> str:
@@ -65,6 +74,8 @@ LISTS = {
     'checkpoints': (f'/providers/{PROVIDER}/checkpoints', ['id', 'name', 'status', 'created_at']),
     'restores': ('/restores', ['id', 'name', 'status', 'created_at']),
     'operation_logs': ('/operation_logs', ['id', 'name', 'status', 'created_at']),
+    'triggers': ('/triggers', ['id', 'name', 'status', 'created_at']),
+    'operations': ('/scheduled_operations', ['id', 'name', 'status', 'created_at']),
 }
 SHOWN_CHECKPOINTS = ITEMS - ITEMS // 3
 

@@ -38,12 +38,13 @@ DEFAULTS = {
     'min_interval': 3600,
     'min_window_time': 900,
     'max_window_time': 1800,
+    'time_format': 'calendar',
     'retained_operation_log_number': 5,
     'quota_plans': 50,
     'quota_checkpoints': -1,
 }
 IGNORED = (
-    *('operationengine_manager', 'protection_manager', 'workflow_engine', 'db_driver', 'quota_driver', 'time_format'),
+    *('operationengine_manager', 'protection_manager', 'workflow_engine', 'db_driver', 'quota_driver'),
     *('scheduling_strategy', 'provider_registry', 'sync_status_interval', 'thread_count', 'until_refresh', 'max_age'),
     *('reservation_expire', 'trigger_poll_interval', 'periodic_interval', 'periodic_fuzzy_delay', 'tcp_keepalive'),
     *('tcp_keepalive_interval', 'tcp_keepalive_count', 'enable_new_services', 'fatal_exception_format_errors'),

@@ -3,13 +3,15 @@
 
 from oslo_versionedobjects import fixture
 
-from karbor.objects import base, checkpoint, operation_log, plan, restore
+from karbor.objects import base, checkpoint, operation_log, plan, restore, scheduled_operation, trigger
 
 FINGERPRINTS = {
     'Checkpoint': '1.0-a0c985cc9750a29e5472a559bb3ae392',
     'OperationLog': '1.0-ba5067f0f07bf27d259aa6af6a4101fc',
     'Plan': '1.0-7560f23828f59da1455c89383a1702dc',
     'Restore': '1.0-fecbc0677a8df69880a5fb0336e68ee5',
+    'ScheduledOperation': '1.0-89bc0b50e100a08b354f3b498d6a827f',
+    'Trigger': '1.0-26bab480d423dff03c5ff8a8ae7eacac',
 }
 
 
@@ -29,5 +31,11 @@ def test_an_object_arrives_as_it_was_sent():
 
 
 def test_every_object_has_a_table_for_its_fields():
-    for module_class in (checkpoint.Checkpoint, operation_log.OperationLog, restore.Restore):
+    for module_class in (
+        checkpoint.Checkpoint,
+        operation_log.OperationLog,
+        restore.Restore,
+        scheduled_operation.ScheduledOperation,
+        trigger.Trigger,
+    ):
         assert set(module_class.fields) <= set(module_class.model.__table__.c.keys())

@@ -38,15 +38,20 @@ def context(*roles: str, project_id: str = PROJECT) -> RequestContext:
     return made
 
 
+GROUPS = {
+    **{'plan': 5, 'restore': 4, 'provider': 7, 'trigger': 5, 'scheduled_operation': 4},
+    **{'service': 2, 'quota': 4, 'quota_class': 2},
+}
+
+
 def _writes(rule: str) -> bool:
     return rule.partition(':')[2] in WRITES
 
 
 def test_the_table_has_every_rule_of_the_resources_that_exist() -> None:
-    groups = ('plan', 'restore', 'provider', 'service', 'quota', 'quota_class')
-    count = {group: sum(rule.startswith(f'{group}:') for rule in RULES) for group in groups}
-    assert count == {'plan': 5, 'restore': 4, 'provider': 7, 'service': 2, 'quota': 4, 'quota_class': 2}
-    assert len(RULES) == len(set(RULES)) == 32
+    count = {group: sum(rule.startswith(f'{group}:') for rule in RULES) for group in GROUPS}
+    assert count == GROUPS
+    assert len(RULES) == len(set(RULES)) == 41
     names = {rule.name for rule in policies.list_rules()}
     assert names == {*RULES, 'context_is_admin', 'admin_or_owner', 'admin_api', 'default'}
 
