@@ -55,9 +55,9 @@ def test_a_trigger_is_due_at_its_next_run_as_soon_as_it_is_written(service: Serv
 
 def test_a_trigger_is_due_anew_when_its_properties_change_and_not_when_its_name_does(service: Service) -> None:
     id = _trigger(service)
-    row = repository.get(models.Trigger, id)
-    assert row is not None
-    kept = row.next_run_at - datetime.timedelta(days=1)
+    first = _due(id)
+    assert first is not None
+    kept = first - datetime.timedelta(days=1)
     repository.update(models.Trigger, id, {'next_run_at': kept})
     service.request('PUT', f'/triggers/{id}', {'trigger_info': {'name': 'other', 'properties': {}}})
     assert _due(id) == kept
