@@ -61,6 +61,10 @@ class RestoreNotFound(NotFound):
     message = 'Restore %(id)s could not be found.'
 
 
+class VerificationNotFound(NotFound):
+    message = 'Verification %(id)s could not be found.'
+
+
 class OperationLogNotFound(NotFound):
     message = 'Operation log %(id)s could not be found.'
 

@@ -25,6 +25,8 @@ class CheckpointStatus(StrEnum):
 
 
 class RestoreStatus(StrEnum):
+    """What a restore is in, or a verification."""
+
     IN_PROGRESS = 'in_progress'
     SUCCESS = 'success'
     FAIL = 'fail'

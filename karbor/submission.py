@@ -19,6 +19,7 @@ from karbor.db import engine, models, repository
 from karbor.objects.checkpoint import Checkpoint
 from karbor.objects.plan import Plan
 from karbor.objects.restore import Restore
+from karbor.objects.verification import Verification
 from karbor.rpc.protection import ProtectionClient
 from karbor.statuses import OperationType
 
@@ -48,6 +49,12 @@ def restore(context: RequestContext, restore: Restore) -> Restore:
     """
     _accepted(context, OperationType.RESTORE, lambda id: _protection.restore(context, restore, id))
     return patiently(lambda: Restore.get(restore.id))
+
+
+def verify(context: RequestContext, verification: Verification) -> Verification:
+    """As `restore`."""
+    _accepted(context, OperationType.VERIFY, lambda id: _protection.verification(context, verification, id))
+    return patiently(lambda: Verification.get(verification.id))
 
 
 def delete(context: RequestContext, checkpoint: Checkpoint) -> None:

@@ -86,6 +86,7 @@ def record(folder: Path) -> None:
         _protect(recorder)
         _restore(recorder)
         _logs(recorder)
+        _verify(recorder)
         _cancel(recorder)
         _remove(recorder)
 
@@ -139,6 +140,15 @@ def _restore(recorder: Recorder) -> None:
     recorder.until(f'{BASE}/restores/{{restore_id}}', 'restore', 'in_progress')
     recorder.ask('GET', f'{BASE}/restores/{{restore_id}}')
     recorder.ask('GET', f'{BASE}/restores')
+
+
+def _verify(recorder: Recorder) -> None:
+    verification = {'provider_id': PROVIDER, 'checkpoint_id': recorder.variables['checkpoint_id'], 'parameters': {}}
+    made = recorder.ask('POST', f'{BASE}/verifications', {'verification': verification})['verification']
+    recorder.variables['verification_id'] = made['id']
+    recorder.until(f'{BASE}/verifications/{{verification_id}}', 'verification', 'in_progress')
+    recorder.ask('GET', f'{BASE}/verifications/{{verification_id}}')
+    recorder.ask('GET', f'{BASE}/verifications')
 
 
 def _cancel(recorder: Recorder) -> None:

@@ -24,6 +24,7 @@ class OperationLog(base.KarborObject):
         'provider_id': fields.StringField(nullable=True),
         'restore_id': fields.StringField(nullable=True),
         'verification_id': fields.StringField(nullable=True),
+        'source_checkpoint_id': fields.StringField(nullable=True),
         'scheduled_operation_id': fields.StringField(nullable=True),
         'status': fields.StringField(nullable=True),
         'status_details': fields.StringField(nullable=True),

@@ -67,6 +67,8 @@ def _begun(run: Run, rows: Sequence[Any]) -> list[Any]:
 
 def of_failed(run: Run, rows: Sequence[Any], reason: str) -> str:
     """Remove what was half made for ``rows``. ``reason``, with what is left."""
+    if run.operation_type == OperationType.VERIFY:
+        return reason
     with run.guarded(status_details=telling(reason)):
         pass
     rows = _begun(run, rows)
@@ -97,8 +99,10 @@ def _with_left(reason: str, left: Sequence[Any]) -> str:
 
 def _cancel_all(run: Run, rows: Sequence[Any]) -> dict[int, str]:
     """Why there is, or may be, still something of a row, by position: once that is known of all, or `cleanup_timeout`
-    is over, or half of `cancel_timeout`.
+    is over, or half of `cancel_timeout`. A verify leaves nothing.
     """
+    if run.operation_type == OperationType.VERIFY:
+        return {}
     seconds = CONF.protection.cancel_timeout / 2 if run.cancelled.is_set() else CONF.protection.cleanup_timeout
     end = time.monotonic() + seconds
     works: dict[type[Work], Work] = {}

@@ -224,7 +224,9 @@ def finish(run: Run, reason: str | None) -> None:
 
 
 def write_end(operation: models.OperationLog, reason: str | None, now: Any, extra_info: Any = None) -> None:
-    """Write the end of the operation to its row, its checkpoint's and its restore's, in the caller's transaction."""
+    """Write the end of the operation to its row, its checkpoint's and its restore's or verification's, in the caller's
+    transaction.
+    """
     details = statuses.clean(reason)
     ended = {
         'status_details': details,
@@ -240,9 +242,11 @@ def write_end(operation: models.OperationLog, reason: str | None, now: Any, extr
         if word is not None:
             values = {'checkpoint_status': word, 'status_details': details, 'updated_at': now}
             repository.update(models.CheckpointRecord, operation.checkpoint_id, values)
+        ended = {'status': RestoreStatus.SUCCESS if reason is None else RestoreStatus.FAIL, 'updated_at': now}
         if operation.restore_id:
-            restored = RestoreStatus.SUCCESS if reason is None else RestoreStatus.FAIL
-            repository.update(models.Restore, operation.restore_id, {'status': restored, 'updated_at': now})
+            repository.update(models.Restore, operation.restore_id, ended)
+        if operation.verification_id:
+            repository.update(models.Verification, operation.verification_id, ended)
 
 
 def _checkpoint_word(operation_type: str, reason: str | None) -> CheckpointStatus | None:

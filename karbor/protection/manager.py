@@ -23,6 +23,7 @@ from karbor.objects.checkpoint import Checkpoint
 from karbor.objects.operation_log import OperationLog
 from karbor.objects.plan import Plan
 from karbor.objects.restore import Restore
+from karbor.objects.verification import Verification
 from karbor.plugins.interface import Resource
 from karbor.protection import board, graph, retry
 from karbor.protection import checkpoint as checkpoints
@@ -40,7 +41,7 @@ RESETTABLE = tuple(
 )
 RESET_TO = (CheckpointStatus.AVAILABLE, CheckpointStatus.ERROR)
 DELETABLE = (CheckpointStatus.AVAILABLE, CheckpointStatus.ERROR, CheckpointStatus.ERROR_DELETING)
-RESTORABLE = (CheckpointStatus.AVAILABLE,)
+USABLE = (CheckpointStatus.AVAILABLE,)
 
 
 class Manager:
@@ -100,26 +101,36 @@ class Manager:
     def restore(self, context: RequestContext, restore: Restore, operation_id: str) -> None:
         """Accept a restore of its checkpoint, which must be available."""
         self._check_options(self._provider(restore.provider_id), restore)
-        self._accept_restore(context, restore, operation_id, self._is_trusted(context))
+        is_trusted = self._is_trusted(context)
+        self._accept_use(context, OperationType.RESTORE, restore, operation_id, is_trusted, restore_id=restore.id)
+
+    @expected
+    def verification(self, context: RequestContext, verification: Verification, operation_id: str) -> None:
+        """Accept a verification of its checkpoint, which must be available."""
+        self._provider(verification.provider_id)
+        which, is_trusted = {'verification_id': verification.id}, self._is_trusted(context)
+        self._accept_use(context, OperationType.VERIFY, verification, operation_id, is_trusted, **which)
 
     @engine.repeated
-    def _accept_restore(self, context: RequestContext, restore: Restore, operation_id: str, is_trusted: bool) -> None:
+    def _accept_use(
+        self,
+        context: RequestContext,
+        type: OperationType,
+        record: Restore | Verification,
+        operation_id: str,
+        is_trusted: bool,
+        **which: str,
+    ) -> None:
+        """Accept what leaves the checkpoint as it is, and so may run together with others of its kind."""
         with engine.writing():
-            checkpoint = self._locked(context, restore.provider_id, restore.checkpoint_id)
-            operation = self._operation(
-                context,
-                operation_id,
-                OperationType.RESTORE,
-                checkpoint,
-                is_trusted,
-                parameters=restore.parameters,
-                restore_id=restore.id,
-            )
+            checkpoint = self._locked(context, record.provider_id, record.checkpoint_id)
+            told = {'parameters': record.parameters, **which}
+            operation = self._operation(context, operation_id, type, checkpoint, is_trusted, **told)
             if not self._accepted(operation):
-                self._require(checkpoint, RESTORABLE, 'restore')
-                restore.status = RestoreStatus.IN_PROGRESS
-                restore.project_id = context.project_id
-                restore.create()
+                self._require(checkpoint, USABLE, type)
+                record.status = RestoreStatus.IN_PROGRESS
+                record.project_id = context.project_id
+                record.create()
                 operation.create()
         self._submit(context, operation)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from karbor import exception
 from karbor.api.method import Method
-from karbor.api.v1 import checkpoints, operation_logs, plans, protectables, providers, restores, versions
+from karbor.api.v1 import checkpoints, operation_logs, plans, protectables, providers, restores, verifications, versions
 
 _P = '/v1/{project_id}'
 _CHECKPOINTS = f'{_P}/providers/{{provider_id}}/checkpoints'
@@ -31,6 +31,9 @@ ROUTES: list[tuple[str, str, Method]] = [
     ('GET', f'{_P}/restores', restores.index),
     ('POST', f'{_P}/restores', restores.create),
     ('GET', f'{_P}/restores/{{restore_id}}', restores.show),
+    ('GET', f'{_P}/verifications', verifications.index),
+    ('POST', f'{_P}/verifications', verifications.create),
+    ('GET', f'{_P}/verifications/{{verification_id}}', verifications.show),
     ('GET', f'{_P}/protectables', protectables.types),
     ('GET', f'{_P}/protectables/{{type}}', protectables.show_type),
     ('GET', _INSTANCES, protectables.instances),

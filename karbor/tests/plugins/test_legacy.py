@@ -19,10 +19,9 @@ from karbor import exception
 from karbor.clients import Cloud
 from karbor.context import RequestContext
 from karbor.db import migration, models, repository
-from karbor.objects.operation_log import OperationLog
 from karbor.objects.restore import Restore
 from karbor.plugins.interface import Resource
-from karbor.protection import board, run
+from karbor.protection import run
 from karbor.protection.protectables import Protectables
 from karbor.protection.provider import Providers
 from karbor.tests.databases import connected
@@ -74,23 +73,6 @@ class LegacyService(Service):
         self.context = RequestContext(project_id='project', user_id='user', roles=['member'], auth_token='token')
         self.conductor = self.worker()
         self.conductor.start()
-
-    def verify(self, checkpoint_id):
-        row = repository.get(models.CheckpointRecord, checkpoint_id)
-        operation = OperationLog.new(
-            project_id='project',
-            operation_type='verify',
-            checkpoint_id=checkpoint_id,
-            plan_id=row.plan_id,
-            provider_id=FIRST,
-            status='in_progress',
-            user_id='user',
-            **board.posted(resumable=True),
-        )
-        operation.create()
-        self.conductor.post(operation.id)
-        assert self.conductor.wait_idle(20)
-        return operation.id
 
 
 @pytest.fixture(scope='module')
@@ -318,9 +300,9 @@ def test_a_failed_protect_tells_the_plugins_reason_and_what_it_left(service, fol
 
 def test_verify_reports_words_and_an_error_without_exception_counts(service, folder):
     checkpoint_id, _ = service.protect((CARTRIDGE, 'a'), (CARTRIDGE, 'b'))
-    assert operation(service.verify(checkpoint_id)).status == 'success'
+    assert operation(service.verify(checkpoint_id)[1]).status == 'success'
     (folder / 'b-copy1').unlink()
-    verifying = service.verify(checkpoint_id)
+    verifying = service.verify(checkpoint_id)[1]
     found = rows(verifying)
     assert (found['a'].status, found['b'].status) == ('active', 'error')
     assert 'the copy is not-found' in found['b'].status_details
@@ -329,7 +311,7 @@ def test_verify_reports_words_and_an_error_without_exception_counts(service, fol
 
 def test_a_missing_getter_is_told_clearly(service, folder):
     checkpoint_id, _ = service.protect((VAULT, 'vault1'))
-    verifying = service.verify(checkpoint_id)
+    verifying = service.verify(checkpoint_id)[1]
     assert operation(verifying).status == 'fail'
     assert operation(verifying).error_info.startswith(f'unsupported: no loaded plugin can verify {VAULT} vault1')
 

@@ -43,7 +43,7 @@ def _writes(rule: str) -> bool:
 def test_the_table_has_every_rule_of_the_resources_that_exist() -> None:
     count = {group: sum(rule.startswith(f'{group}:') for rule in RULES) for group in ('plan', 'restore', 'provider')}
     assert count == {'plan': 5, 'restore': 4, 'provider': 7}
-    assert len(RULES) == len(set(RULES)) == 24
+    assert len(RULES) == len(set(RULES)) == 28
     names = {rule.name for rule in policies.list_rules()}
     assert names == {*RULES, 'context_is_admin', 'admin_or_owner', 'admin_api', 'default'}
 

@@ -8,6 +8,7 @@ from oslo_config import cfg
 from karbor.context import RequestContext
 from karbor.objects.plan import Plan
 from karbor.objects.restore import Restore
+from karbor.objects.verification import Verification
 from karbor.plugins.banks.memory import MemoryBank
 from karbor.plugins.interface import Protectable, Resource
 from karbor.protection import manager as managers
@@ -94,6 +95,14 @@ class Service:
         if wait:
             assert self.conductor.wait_idle(20)
         return restore.id, operation
+
+    def verify(self, checkpoint, wait=True):
+        verification = Verification.new(provider_id=PROVIDER, checkpoint_id=checkpoint, parameters={})
+        operation = str(uuid.uuid4())
+        self.manager().verification(self.context, verification, operation)
+        if wait:
+            assert self.conductor.wait_idle(20)
+        return verification.id, operation
 
     def delete(self, checkpoint, wait=True):
         operation = str(uuid.uuid4())
