@@ -93,6 +93,14 @@ class CheckpointInUse(Conflict):
     message = 'Checkpoint %(id)s is in use by %(operation_type)s operation %(operation_id)s; %(action)s has to wait.'
 
 
+class CheckpointCopied(Conflict):
+    message = 'Checkpoint %(id)s has a copy already, or is one.'
+
+
+class CopyUnsupported(Conflict):
+    message = 'Checkpoint %(id)s cannot be copied: provider %(provider_id)s has no plugin that copies %(types)s.'
+
+
 class OperationInvalidState(Conflict):
     message = '%(operation_type)s operation %(id)s is %(state)s; %(needed)s.'
 

@@ -22,13 +22,13 @@ SETTLE_SECONDS = 1.0  # between two looks whether somebody works on a checkpoint
 
 
 def write_index(bank: Bank, row: models.CheckpointRecord, status: str, graph: str | None, **ours: Any) -> None:
-    """Write the checkpoint's index document with ``status``."""
+    """Write the checkpoint's index document with ``status``; ``ours`` stands in it, too."""
     bank.put_json(layout.checkpoint_index(row.id), _document(row, status, graph, ours))
 
 
-def write_new(bank: Bank, row: models.CheckpointRecord, **ours: Any) -> None:
+def write_new(bank: Bank, row: models.CheckpointRecord, status: str, **ours: Any) -> None:
     """Make the checkpoint known in the bank: its index document, then the entries of the three indices."""
-    write_index(bank, row, CheckpointStatus.PROTECTING, None, **ours)
+    write_index(bank, row, status, None, **ours)
     for key in _index_keys(row):
         bank.put_text(key, row.id)
 
@@ -50,7 +50,8 @@ def settle(bank: Bank, checkpoint_id: str, stopping: threading.Event, **ours: An
     may have written over what came after it. Gives up when ``stopping`` is set.
     """
     LOG.warning('A write of the bank was overtaken; checkpoint %s is looked at again.', checkpoint_id)
-    while repository.count(models.OperationLog, checkpoint_id=checkpoint_id, ended_at=None):
+    columns = ('checkpoint_id', 'source_checkpoint_id')
+    while any(repository.count(models.OperationLog, **{c: checkpoint_id, 'ended_at': None}) for c in columns):
         if stopping.wait(SETTLE_SECONDS):
             return
     row = repository.get(models.CheckpointRecord, checkpoint_id)
@@ -100,9 +101,8 @@ def _document(row: models.CheckpointRecord, status: str, graph: str | None, ours
         provider_id=row.provider_id,
         project_id=row.project_id,
         protection_plan=row.protection_plan or {},
-        extra_info=row.extend_info,
         created_at=row.created_at.date().isoformat(),
         timestamp=_timestamp(row),
         resource_graph=graph,
-        **ours,
+        **{'extra_info': row.extend_info, **ours},
     )

@@ -30,7 +30,7 @@ _MAKING = (OperationType.PROTECT, OperationType.RESTORE, OperationType.COPY)  # 
 def after_failure(run: Run, reason: str) -> str:
     """Clean up after an operation that ends before its time. ``reason``, with what is left.
 
-    A failed protect keeps nothing; any other keeps what is active, and loses what is half made. A cancelled
+    A failed protect or copy keeps nothing; any other keeps what is active, and loses what is half made. A cancelled
     restore loses what it has made since it was last begun.
     """
     rows = _unwanted(run)
@@ -52,7 +52,7 @@ def after_failure(run: Run, reason: str) -> str:
 def _unwanted(run: Run) -> list[Any]:
     """The resources that were begun, without those that the operation keeps."""
     rows = _begun(run, _rows(run))
-    if run.operation_type == OperationType.PROTECT:
+    if run.makes_checkpoint:
         return rows
     makes, attempt = run.operation_type in _MAKING, max((row.attempt for row in rows), default=1)
     goes = run.cancelled.is_set() and makes

@@ -19,7 +19,7 @@ from karbor import credentials, exception, parameters, quota, trusts
 from karbor.clients import Cloud
 from karbor.context import RequestContext
 from karbor.db import engine, folding, models, repository
-from karbor.objects.checkpoint import Checkpoint
+from karbor.objects.checkpoint import Checkpoint, is_copied, told_of
 from karbor.objects.operation_log import OperationLog
 from karbor.objects.plan import Plan
 from karbor.objects.restore import Restore
@@ -32,7 +32,7 @@ from karbor.protection.conductor import Conductor
 from karbor.protection.protectables import Protectables
 from karbor.protection.provider import Provider, Providers
 from karbor.rpc.transport import expected
-from karbor.statuses import CheckpointStatus, OperationType, RestoreStatus, running
+from karbor.statuses import CheckpointStatus, OperationType, RestoreStatus, accepted
 
 CONF = cfg.CONF
 
@@ -133,6 +133,55 @@ class Manager:
                 record.create()
                 operation.create()
         self._submit(context, operation)
+
+    @expected
+    def copy(
+        self,
+        context: RequestContext,
+        plan: Plan,
+        copies: Sequence[Mapping[str, str]],
+        parameters: dict[str, Any],
+    ) -> None:
+        """Accept a new copy, ``copy_id``, of each ``checkpoint_id`` of ``copies``, which must be available and idle; or
+        none, if one cannot be had.
+        """
+        provider = self._provider(plan.provider_id)
+        may_lack = provider.skip_unsupported or parameters.get('skip_unsupported')
+        containers = self.protectables.containers()
+        for wanted in copies:
+            self._check_copyable(provider, wanted['checkpoint_id'], containers, bool(may_lack))
+        self._accept_copies(context, plan, copies, parameters, self._is_trusted(context))
+
+    @engine.repeated
+    def _accept_copies(
+        self,
+        context: RequestContext,
+        plan: Plan,
+        copies: Sequence[Mapping[str, str]],
+        parameters: dict[str, Any],
+        is_trusted: bool,
+    ) -> None:
+        operations: list[OperationLog] = []
+        with engine.writing():
+            # In the order of their ids, so that two requests do not wait for each other.
+            for wanted in sorted(copies, key=operator.itemgetter('checkpoint_id')):
+                source = self._locked(context, plan.provider_id, wanted['checkpoint_id'])
+                copy = _copy_of(source, wanted['copy_id'], wanted['operation_id'])
+                told = {'parameters': parameters, 'source_checkpoint_id': source.id}
+                operation = self._operation(
+                    context, wanted['operation_id'], OperationType.COPY, copy, is_trusted, **told
+                )
+                operations.append(operation)
+                if not self._accepted(operation):
+                    self._require(source, USABLE, 'copy')
+                    self._require_idle(source, 'copy')
+                    if is_copied(source.extend_info):
+                        raise exception.CheckpointCopied(id=source.id)
+                    quota.reserve('checkpoints', copy.project_id)
+                    copy.create()
+                    operation.create()
+        for operation in operations:
+            self._submit(context, operation)
 
     @expected
     def delete(self, context: RequestContext, provider_id: str, checkpoint_id: str, operation_id: str) -> None:
@@ -265,6 +314,19 @@ class Manager:
                 options = parameters.of_resource(restore.parameters, node.type, node.id)
                 provider.protections[node.type].check_restore(node.id, options)
 
+    @staticmethod
+    def _check_copyable(provider: Provider, checkpoint_id: str, containers: set[str], may_lack: bool) -> None:
+        """Raise CopyUnsupported for types of the checkpoint that no plugin copies. What no plugin knows at all may be
+        left out, if the others are: there is nothing of it in the checkpoint.
+        """
+        text = checkpoints.read_graph(provider.bank, checkpoint_id)
+        types = {node.type for node in graph.parse(text).nodes} - containers if text else set()
+        known = {type: provider.protections.get(type) for type in types}
+        lacking = [t for t, plugin in known.items() if not (plugin.copy if plugin else may_lack)]
+        if lacking:
+            named = ', '.join(sorted(lacking))[:160]
+            raise exception.CopyUnsupported(id=checkpoint_id, provider_id=provider.id, types=named)
+
     def _provider(self, id: str) -> Provider:
         if id not in self.providers:
             raise exception.ProviderNotFound(id=id)
@@ -293,19 +355,12 @@ class Manager:
 
     @staticmethod
     def _require_idle(checkpoint: Checkpoint, action: str) -> None:
-        using = repository.find(
-            models.OperationLog,
-            ['id', 'operation_type'],
-            {'checkpoint_id': checkpoint.id, 'ended_at': None, 'owner': repository.Not(None)},
-            limit=1,
-        )
-        if using:
-            raise exception.CheckpointInUse(
-                id=checkpoint.id,
-                operation_type=using[0].operation_type,
-                operation_id=using[0].id,
-                action=action,
-            )
+        for column in ('checkpoint_id', 'source_checkpoint_id'):
+            wanted = {column: checkpoint.id, 'ended_at': None, 'owner': repository.Not(None)}
+            for using in repository.find(models.OperationLog, ['id', 'operation_type'], wanted, limit=1):
+                raise exception.CheckpointInUse(
+                    id=checkpoint.id, operation_type=using.operation_type, operation_id=using.id, action=action
+                )
 
     @staticmethod
     def _operation(
@@ -323,7 +378,7 @@ class Manager:
             checkpoint_id=checkpoint.id,
             plan_id=checkpoint.plan_id,
             provider_id=checkpoint.provider_id,
-            status=running(type),
+            status=accepted(type),
             status_details='accepted',
             started_at=timeutils.utcnow(),
             **_who(context),
@@ -344,6 +399,25 @@ class Manager:
     def _submit(self, context: RequestContext, operation: OperationLog) -> None:
         credentials.remember(operation.id, context)
         self.conductor.post(operation.id)
+
+
+def _copy_of(source: Checkpoint, id: str, operation_id: str) -> Checkpoint:
+    """The checkpoint that is to become a copy of ``source``: with what the user had kept with that, and its id."""
+    kept = {key: value for key, value in told_of(source.extend_info).items() if key not in _OF_SCHEDULE}
+    return Checkpoint.new(
+        id=id,
+        project_id=source.project_id,
+        checkpoint_status=CheckpointStatus.WAIT_COPYING,
+        provider_id=source.provider_id,
+        plan_id=source.plan_id,
+        operation_id=operation_id,
+        create_by='manual',
+        extend_info=orjson.dumps(kept | {'created_by': 'manual', 'copied_from': source.id}).decode(),
+        protection_plan=source.protection_plan,
+    )
+
+
+_OF_SCHEDULE = ('trigger_id', 'scheduled_operation_id')
 
 
 def _who(context: RequestContext) -> dict[str, Any]:

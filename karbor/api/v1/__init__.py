@@ -25,6 +25,7 @@ ROUTES: list[tuple[str, str, Method]] = [
     ('GET', f'{_P}/providers/{{provider_id}}', providers.show),
     ('GET', _CHECKPOINTS, checkpoints.index),
     ('POST', _CHECKPOINTS, checkpoints.create),
+    ('POST', f'{_CHECKPOINTS}/action', checkpoints.copy),
     ('GET', f'{_CHECKPOINTS}/{{checkpoint_id}}', checkpoints.show),
     ('PUT', f'{_CHECKPOINTS}/{{checkpoint_id}}', checkpoints.reset_state),
     ('DELETE', f'{_CHECKPOINTS}/{{checkpoint_id}}', checkpoints.delete),

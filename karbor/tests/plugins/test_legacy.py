@@ -309,6 +309,26 @@ def test_verify_reports_words_and_an_error_without_exception_counts(service, fol
     assert (operation(verifying).status, 'may be left' in operation(verifying).error_info) == ('fail', False)
 
 
+def test_a_copy_is_made_by_the_copy_operation(service, folder):
+    source, _ = service.protect((CARTRIDGE, 'a'), parameters={CARTRIDGE: {'label': 'first'}})
+    ((copy, copying),) = service.copy(source, parameters={CARTRIDGE: {'label': 'second'}})
+    assert (state(copy), operation(copying).status, operation(copying).error_info) == ('available', 'available', None)
+    noted = {id: service.provider.bank.get_json(f'/checkpoints/{id}/resource-data/a/metadata') for id in (source, copy)}
+    assert [noted[id]['label'] for id in (source, copy)] == ['first', 'second']
+    assert noted[source]['copy'] != noted[copy]['copy']
+    service.delete(source)
+    assert operation(service.verify(copy)[1]).status == 'success'
+
+
+def test_what_a_failed_copy_has_made_is_told(service, folder):
+    source, _ = service.protect((CARTRIDGE, 'a'))
+    (folder / 'jam-again-a-copy1-copy1').touch()
+    ((copy, copying),) = service.copy(source)
+    assert (state(copy), state(source)) == ('error', 'available')
+    assert 'the tape is jammed' in operation(copying).error_info
+    assert operation(copying).error_info.endswith(f'may be left: what was made for {CARTRIDGE} a')
+
+
 def test_a_missing_getter_is_told_clearly(service, folder):
     checkpoint_id, _ = service.protect((VAULT, 'vault1'))
     verifying = service.verify(checkpoint_id)[1]

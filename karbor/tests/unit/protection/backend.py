@@ -128,6 +128,14 @@ class Verified(Work):
         return State('available') if is_there else State('error', 'the object is gone')
 
 
+class Copied(Made):
+    """Makes another object of the one that protect made."""
+
+    def start(self, work):
+        self.backend.called('copy', work.source.get_json('metadata')['object'])
+        return super().start(work)
+
+
 def protection(backend: Backend, types=('Leaf',), restored=Restored, name='Leaves') -> type[Protection]:
     """A protection plugin class on ``backend``."""
 
@@ -140,6 +148,7 @@ def protection(backend: Backend, types=('Leaf',), restored=Restored, name='Leave
         'restore': bound(restored),
         'delete': bound(Removed),
         'verify': bound(Verified),
+        'copy': bound(Copied),
     }
     return type(name, (Protection,), members)
 

@@ -104,6 +104,16 @@ class Service:
             assert self.conductor.wait_idle(20)
         return verification.id, operation
 
+    def copy(self, *checkpoints, wait=True, parameters=None, context=None):
+        """(checkpoint, operation) of each new copy."""
+        plan = Plan.new(name='plan', provider_id=PROVIDER, project_id='project')
+        made = [(id, str(uuid.uuid4()), str(uuid.uuid4())) for id in checkpoints]
+        copies = [dict(zip(('checkpoint_id', 'copy_id', 'operation_id'), ids, strict=True)) for ids in made]
+        self.manager().copy(context or self.context, plan, copies, parameters or {})
+        if wait:
+            assert self.conductor.wait_idle(20)
+        return [ids[1:] for ids in made]
+
     def delete(self, checkpoint, wait=True):
         operation = str(uuid.uuid4())
         self.manager().delete(self.context, PROVIDER, checkpoint, operation)
