@@ -12,6 +12,8 @@ from karbor.objects import base
 class OperationLog(base.KarborObject):
     """``user_id``, ``roles`` and ``request_id`` are who asked; ``parameters`` what for, by type or `type#id`."""
 
+    VERSION = '1.1'  # 1.1: source_checkpoint_id
+
     model = models.OperationLog
     not_found = exception.OperationLogNotFound
 

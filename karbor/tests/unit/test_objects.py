@@ -3,13 +3,14 @@
 
 from oslo_versionedobjects import fixture
 
-from karbor.objects import base, checkpoint, operation_log, plan, restore
+from karbor.objects import base, checkpoint, operation_log, plan, restore, verification
 
 FINGERPRINTS = {
     'Checkpoint': '1.0-a0c985cc9750a29e5472a559bb3ae392',
-    'OperationLog': '1.0-ba5067f0f07bf27d259aa6af6a4101fc',
+    'OperationLog': '1.1-c7dfefa6160284a0d91f5ab21b2b4b5f',
     'Plan': '1.0-7560f23828f59da1455c89383a1702dc',
     'Restore': '1.0-fecbc0677a8df69880a5fb0336e68ee5',
+    'Verification': '1.0-a6f3e667c8145a99d8ca700e139adda0',
 }
 
 
@@ -29,5 +30,5 @@ def test_an_object_arrives_as_it_was_sent():
 
 
 def test_every_object_has_a_table_for_its_fields():
-    for module_class in (checkpoint.Checkpoint, operation_log.OperationLog, restore.Restore):
+    for module_class in (checkpoint.Checkpoint, operation_log.OperationLog, restore.Restore, verification.Verification):
         assert set(module_class.fields) <= set(module_class.model.__table__.c.keys())
