@@ -211,7 +211,7 @@ class Conductor(impl_nonblocking.NonBlockingConductor):
             detail = f'{what} does not exist any more'
             self._give_up(operation, exception.BackendFault('unsupported', 'karbor', detail=detail).text)
             return None
-        checkpoint, source = [*rows, None][:2]
+        checkpoint, source = rows[0], rows[1] if operation.source_checkpoint_id else None
         assert checkpoint is not None  # noqa: S101  none is missing
         run = runs.Run(
             operation=operation,

@@ -278,6 +278,7 @@ def _finish_in_bank(run: Run, word: str, failed: bool) -> None:
             text = run.graph.text() if known else None
             _write_index(run, run.checkpoint, word, text, failed)
             if run.source is not None:  # of a failed copy, too: it may have got as far as to mark its source
+                text = checkpoint.read_graph(run.bank, run.source.id)
                 _write_index(run, run.source, run.source.checkpoint_status, text, failed)
     except exception.BankError as fault:
         if not failed:

@@ -19,13 +19,13 @@ from karbor import credentials, exception, parameters, quota, trusts
 from karbor.clients import Cloud
 from karbor.context import RequestContext
 from karbor.db import engine, folding, models, repository
-from karbor.objects.checkpoint import Checkpoint, is_copied, told_of
+from karbor.objects.checkpoint import Checkpoint
 from karbor.objects.operation_log import OperationLog
 from karbor.objects.plan import Plan
 from karbor.objects.restore import Restore
 from karbor.objects.verification import Verification
 from karbor.plugins.interface import Resource
-from karbor.protection import board, graph, retry
+from karbor.protection import board, copying, graph, retry
 from karbor.protection import checkpoint as checkpoints
 from karbor.protection import run as runs
 from karbor.protection.conductor import Conductor
@@ -149,7 +149,7 @@ class Manager:
         may_lack = provider.skip_unsupported or parameters.get('skip_unsupported')
         containers = self.protectables.containers()
         for wanted in copies:
-            self._check_copyable(provider, wanted['checkpoint_id'], containers, bool(may_lack))
+            copying.require_plugins(provider, wanted['checkpoint_id'], containers, bool(may_lack))
         self._accept_copies(context, plan, copies, parameters, self._is_trusted(context))
 
     @engine.repeated
@@ -166,19 +166,16 @@ class Manager:
             # In the order of their ids, so that two requests do not wait for each other.
             for wanted in sorted(copies, key=operator.itemgetter('checkpoint_id')):
                 source = self._locked(context, plan.provider_id, wanted['checkpoint_id'])
-                copy = _copy_of(source, wanted['copy_id'], wanted['operation_id'])
                 told = {'parameters': parameters, 'source_checkpoint_id': source.id}
-                operation = self._operation(
-                    context, wanted['operation_id'], OperationType.COPY, copy, is_trusted, **told
-                )
+                id = wanted['operation_id']
+                operation = self._operation(context, id, OperationType.COPY, source, is_trusted, **told)
+                operation.checkpoint_id = wanted['copy_id']
                 operations.append(operation)
                 if not self._accepted(operation):
                     self._require(source, USABLE, 'copy')
                     self._require_idle(source, 'copy')
-                    if is_copied(source.extend_info):
-                        raise exception.CheckpointCopied(id=source.id)
-                    quota.reserve('checkpoints', copy.project_id)
-                    copy.create()
+                    quota.reserve('checkpoints', source.project_id)
+                    copying.new(source, wanted['copy_id'], id).create()
                     operation.create()
         for operation in operations:
             self._submit(context, operation)
@@ -314,19 +311,6 @@ class Manager:
                 options = parameters.of_resource(restore.parameters, node.type, node.id)
                 provider.protections[node.type].check_restore(node.id, options)
 
-    @staticmethod
-    def _check_copyable(provider: Provider, checkpoint_id: str, containers: set[str], may_lack: bool) -> None:
-        """Raise CopyUnsupported for types of the checkpoint that no plugin copies. What no plugin knows at all may be
-        left out, if the others are: there is nothing of it in the checkpoint.
-        """
-        text = checkpoints.read_graph(provider.bank, checkpoint_id)
-        types = {node.type for node in graph.parse(text).nodes} - containers if text else set()
-        known = {type: provider.protections.get(type) for type in types}
-        lacking = [t for t, plugin in known.items() if not (plugin.copy if plugin else may_lack)]
-        if lacking:
-            named = ', '.join(sorted(lacking))[:160]
-            raise exception.CopyUnsupported(id=checkpoint_id, provider_id=provider.id, types=named)
-
     def _provider(self, id: str) -> Provider:
         if id not in self.providers:
             raise exception.ProviderNotFound(id=id)
@@ -399,25 +383,6 @@ class Manager:
     def _submit(self, context: RequestContext, operation: OperationLog) -> None:
         credentials.remember(operation.id, context)
         self.conductor.post(operation.id)
-
-
-def _copy_of(source: Checkpoint, id: str, operation_id: str) -> Checkpoint:
-    """The checkpoint that is to become a copy of ``source``: with what the user had kept with that, and its id."""
-    kept = {key: value for key, value in told_of(source.extend_info).items() if key not in _OF_SCHEDULE}
-    return Checkpoint.new(
-        id=id,
-        project_id=source.project_id,
-        checkpoint_status=CheckpointStatus.WAIT_COPYING,
-        provider_id=source.provider_id,
-        plan_id=source.plan_id,
-        operation_id=operation_id,
-        create_by='manual',
-        extend_info=orjson.dumps(kept | {'created_by': 'manual', 'copied_from': source.id}).decode(),
-        protection_plan=source.protection_plan,
-    )
-
-
-_OF_SCHEDULE = ('trigger_id', 'scheduled_operation_id')
 
 
 def _who(context: RequestContext) -> dict[str, Any]:

@@ -145,6 +145,27 @@ RESTORE_CASES = list(
         (('restore', 'restore_auth'), [*NO_OBJECT, {'username': 'me'}, {'password': 'secret'}, {'a': {}}]),
     )
 )
+VERIFICATION_CASES = list(
+    _cases(
+        {'verification': {'provider_id': SHARES, 'checkpoint_id': '$CHECKPOINT', 'parameters': {}}},
+        (('verification',), [GONE, None, *NO_OBJECT, {}]),
+        (('more',), [1]),
+        (('verification', 'restore_target'), [None, 'x']),
+        (('verification', 'provider_id'), [GONE, *NO_ID, PROVIDER]),
+        (('verification', 'checkpoint_id'), [GONE, *NO_ID, '$FOREIGN_CHECKPOINT', '$FAILED_CHECKPOINT']),
+        (('verification', 'parameters'), NO_PARAMETERS),
+    )
+)
+COPY_CASES = list(
+    _cases(
+        {'copy': {'plan_id': '$PLAN', 'parameters': {}}},
+        (('copy',), [GONE, None, *NO_OBJECT, {}]),
+        (('more',), [1]),
+        (('copy', 'more'), [1]),
+        (('copy', 'plan_id'), [GONE, *NO_ID, '$PLAN', '$FOREIGN_PLAN', '$SHARES_PLAN']),
+        (('copy', 'parameters'), NO_PARAMETERS),
+    )
+)
 
 
 class World:
@@ -222,6 +243,16 @@ def test_a_restore_is_refused_when_a_field_is_bad(world: World, body: Any, field
     _refused(world, 'POST', '/restores', body, field)
 
 
+@pytest.mark.parametrize(('body', 'field'), VERIFICATION_CASES)
+def test_a_verification_is_refused_when_a_field_is_bad(world: World, body: Any, field: str) -> None:
+    _refused(world, 'POST', '/verifications', body, field)
+
+
+@pytest.mark.parametrize(('body', 'field'), COPY_CASES)
+def test_a_copy_is_refused_when_a_field_is_bad(world: World, body: Any, field: str) -> None:
+    _refused(world, 'POST', f'/providers/{PROVIDER}/checkpoints/action', body, field)
+
+
 BODIES: list[Any] = [b'', b'null', b'[]', b'5', b'"x"', b'{', b'\xff\xfe', b'{"plan": NaN}', b'{"plan": "\\ud800"}']
 WRITES = [
     ('POST', '/plans'),
@@ -229,6 +260,8 @@ WRITES = [
     ('POST', f'/providers/{PROVIDER}/checkpoints'),
     ('PUT', f'/providers/{SHARES}/checkpoints/$CHECKPOINT'),
     ('POST', '/restores'),
+    ('POST', '/verifications'),
+    ('POST', f'/providers/{PROVIDER}/checkpoints/action'),
 ]
 
 
@@ -236,7 +269,11 @@ WRITES = [
 @pytest.mark.parametrize(('verb', 'path'), WRITES)
 def test_a_body_is_refused_when_it_is_no_object(world: World, verb: str, path: str, body: bytes) -> None:
     _refused(
-        world, verb, '/'.join(world.filled(part) for part in path.split('/')), body, 'body/plan/restore/checkpoint/os'
+        world,
+        verb,
+        '/'.join(world.filled(part) for part in path.split('/')),
+        body,
+        'body/plan/restore/verification/copy/checkpoint/os',
     )
 
 
@@ -263,7 +300,7 @@ QUERIES = [
     *['sort_key=x', 'sort_dir=up', 'sort=id&sort_key=id', 'sort=id&sort_dir=asc'],
     *[f'marker={value}' for value in (NOWHERE, 'x', '%00', LONG, '%27', '1 OR 1=1')],
 ]
-LISTS = ['/plans', '/restores', '/operation_logs', f'/providers/{SHARES}/checkpoints', '/providers']
+LISTS = ['/plans', '/restores', '/verifications', '/operation_logs', f'/providers/{SHARES}/checkpoints', '/providers']
 
 
 @pytest.mark.parametrize('query', QUERIES)
@@ -289,13 +326,21 @@ def test_instances_are_refused_when_parameters_are_no_object(world: World, value
 
 
 IDS = ['x', '..', 'a b', '%00', '%27', 'x' * 300]
-ITEMS = ['/plans/{}', '/restores/{}', '/operation_logs/{}', '/operation_logs/{}/resources', '/providers/{}']
+ITEMS = [
+    '/plans/{}',
+    '/restores/{}',
+    '/verifications/{}',
+    '/operation_logs/{}',
+    '/operation_logs/{}/resources',
+    '/providers/{}',
+]
 
 
 @pytest.mark.parametrize('id', [*IDS, NOWHERE])
 @pytest.mark.parametrize('path', [*ITEMS, f'/providers/{SHARES}/checkpoints/{{}}', '/providers/{}/checkpoints'])
 def test_an_item_is_refused_when_its_id_is_bad(world: World, path: str, id: str) -> None:
-    _refused(world, 'GET', path.format(id), None, 'plan_id/restore_id/operation_log_id/provider_id/checkpoint_id')
+    names = ('plan', 'restore', 'verification', 'operation_log', 'provider', 'checkpoint')
+    _refused(world, 'GET', path.format(id), None, '/'.join(f'{name}_id' for name in names))
 
 
 @pytest.mark.parametrize('path', ['/plans/$PLAN', f'/providers/{SHARES}/checkpoints/$CHECKPOINT'])
