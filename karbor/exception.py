@@ -61,6 +61,10 @@ class RestoreNotFound(NotFound):
     message = 'Restore %(id)s could not be found.'
 
 
+class VerificationNotFound(NotFound):
+    message = 'Verification %(id)s could not be found.'
+
+
 class OperationLogNotFound(NotFound):
     message = 'Operation log %(id)s could not be found.'
 
@@ -95,6 +99,14 @@ class CheckpointInvalidState(Conflict):
 
 class CheckpointInUse(Conflict):
     message = 'Checkpoint %(id)s is in use by %(operation_type)s operation %(operation_id)s; %(action)s has to wait.'
+
+
+class CheckpointCopied(Conflict):
+    message = 'Checkpoint %(id)s has a copy already, or is one.'
+
+
+class CopyUnsupported(Conflict):
+    message = 'Checkpoint %(id)s cannot be copied: provider %(provider_id)s has no plugin that copies %(types)s.'
 
 
 class OperationInvalidState(Conflict):

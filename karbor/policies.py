@@ -41,6 +41,7 @@ _TRIGGERS, _SCHEDULED = '/triggers', '/scheduled_operations'
 _ACTION = '/operation_logs/{operation_log_id}/action'
 _CHECKPOINTS, _RESTORES, _LOGS = '/providers/{provider_id}/checkpoints', '/restores', '/operation_logs'
 _QUOTA, _QUOTA_CLASS = '/quotas/{quota_project_id}', '/quota_classes/{class_name}'
+_VERIFICATIONS = '/verifications'
 
 # rule, check, what it allows, verb and path behind the project
 _TABLE = [
@@ -56,10 +57,14 @@ _TABLE = [
     ('provider:checkpoint_create', MEMBER, 'Protect the resources of a plan.', 'POST', _CHECKPOINTS),
     ('provider:checkpoint_delete', MEMBER, 'Delete a checkpoint.', 'DELETE', f'{_CHECKPOINTS}/{{checkpoint_id}}'),
     ('provider:checkpoint_update', MEMBER, "Reset a checkpoint's state.", 'PUT', f'{_CHECKPOINTS}/{{checkpoint_id}}'),
+    ('copy:create', MEMBER, 'Copy the checkpoints of a plan.', 'POST', f'{_CHECKPOINTS}/action'),
     ('restore:create', MEMBER, 'Restore a checkpoint.', 'POST', _RESTORES),
     ('restore:update', MEMBER, 'Update a restore; no path leads here.', 'PUT', f'{_RESTORES}/{{restore_id}}'),
     ('restore:get', READER, 'Show a restore.', 'GET', f'{_RESTORES}/{{restore_id}}'),
     ('restore:get_all', READER, 'List restores.', 'GET', _RESTORES),
+    ('verification:create', MEMBER, 'Verify a checkpoint.', 'POST', _VERIFICATIONS),
+    ('verification:get', READER, 'Show a verification.', 'GET', f'{_VERIFICATIONS}/{{verification_id}}'),
+    ('verification:get_all', READER, 'List verifications.', 'GET', _VERIFICATIONS),
     ('protectable:get', READER, 'Show a protectable type.', 'GET', f'{_PROTECTABLES}/{{type}}'),
     ('protectable:get_all', READER, 'List protectable types.', 'GET', _PROTECTABLES),
     ('protectable:instance_get', READER, 'Show an instance.', 'GET', f'{_PROTECTABLES}/{{type}}/instances/{{id}}'),

@@ -25,6 +25,8 @@ class CheckpointStatus(StrEnum):
 
 
 class RestoreStatus(StrEnum):
+    """What a restore is in, or a verification."""
+
     IN_PROGRESS = 'in_progress'
     SUCCESS = 'success'
     FAIL = 'fail'
@@ -54,6 +56,9 @@ OPERATION_WORDS: dict[str, tuple[str, str, str]] = {
     OperationType.VERIFY: ('in_progress', 'success', 'fail'),
     OperationType.COPY: ('copying', 'available', 'error'),
 }
+
+# Nothing that a failed one of these has made is kept: half a checkpoint is none.
+MAKING_CHECKPOINTS = (OperationType.PROTECT, OperationType.COPY)
 
 # What a filter `status=` of operation logs may say besides the exact word: the words as Karbor 1.6
 # wrote them for restores. Either spelling finds rows of both.
@@ -146,6 +151,11 @@ def resource_status(word: str | None, reason: str | None = None) -> tuple[Resour
 def operation_statuses(word: str) -> set[str]:
     """The stored words that the filter ``word`` of operation logs finds: itself and its other spelling."""
     return {word}.union(*(pair for pair in _ALIASES if word in pair))
+
+
+def accepted(operation_type: str) -> str:
+    """The word of an operation that is not begun yet."""
+    return CheckpointStatus.WAIT_COPYING if operation_type == OperationType.COPY else running(operation_type)
 
 
 def running(operation_type: str) -> str:

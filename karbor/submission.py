@@ -7,7 +7,7 @@ on its way to the service: who is told to try again later does not get two.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from oslo_db import exception as db_exception
@@ -19,6 +19,7 @@ from karbor.db import engine, models, repository
 from karbor.objects.checkpoint import Checkpoint
 from karbor.objects.plan import Plan
 from karbor.objects.restore import Restore
+from karbor.objects.verification import Verification
 from karbor.rpc.protection import ProtectionClient
 from karbor.statuses import OperationType
 
@@ -48,6 +49,31 @@ def restore(context: RequestContext, restore: Restore) -> Restore:
     """
     _accepted(context, OperationType.RESTORE, lambda id: _protection.restore(context, restore, id))
     return patiently(lambda: Restore.get(restore.id))
+
+
+def verify(context: RequestContext, verification: Verification) -> Verification:
+    """As `restore`."""
+    _accepted(context, OperationType.VERIFY, lambda id: _protection.verification(context, verification, id))
+    return patiently(lambda: Verification.get(verification.id))
+
+
+def copy(
+    context: RequestContext, plan: Plan, checkpoint_ids: Sequence[str], parameters: dict[str, Any]
+) -> dict[str, str]:
+    """The id of the new copy, in `wait_copying`, of each of these checkpoints of ``plan``: all are accepted or none.
+
+    Raises CheckpointNotFound, CheckpointInvalidState, CheckpointInUse, CopyUnsupported, OverQuota, ServiceUnavailable.
+    """
+    new = uuidutils.generate_uuid
+    copies = [{'checkpoint_id': id, 'copy_id': new(), 'operation_id': new()} for id in checkpoint_ids]
+
+    def submit(id: str) -> None:
+        # One transaction accepts them: what is known of the first holds for all.
+        _protection.copy(context, plan, [copies[0] | {'operation_id': id}, *copies[1:]], parameters)
+
+    if copies:
+        _accepted(context, OperationType.COPY, submit)
+    return {made['checkpoint_id']: made['copy_id'] for made in copies}
 
 
 def delete(context: RequestContext, checkpoint: Checkpoint) -> None:

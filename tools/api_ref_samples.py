@@ -40,11 +40,16 @@ class Recorder:
         self.ids: dict[str, str] = {PROVIDER: PROVIDER}
         self.moments: dict[str, str] = {}
 
-    def ask(self, verb: str, path: str, body: Any = None, keep: bool = True, **query: Any) -> Any:
-        """The reply's body; request and reply are kept as the example of this call."""
+    def ask(
+        self, verb: str, path: str, body: Any = None, keep: bool = True, refused: bool = False, **query: Any
+    ) -> Any:
+        """The reply's body; request and reply are kept as the example of this call, which may be one that is
+        ``refused``.
+        """
         address = path.removeprefix('/v1').format(**self.variables | {'project_id': self.projects[self.user]})
         reply = self.sessions[self.user].request(verb, self.url + address, json=body, params=query, timeout=SECONDS)
-        reply.raise_for_status()
+        if not refused:
+            reply.raise_for_status()
         answer = reply.json() if reply.content else None
         if keep:
             name = api_ref.sample_name(verb, path)
@@ -90,6 +95,8 @@ def record(folder: Path) -> None:
         _restore(recorder)
         _logs(recorder)
         _schedule(recorder)
+        _verify(recorder)
+        _copy(recorder)
         _cancel(recorder)
         _quotas(recorder)
         _services(recorder)
@@ -145,6 +152,21 @@ def _restore(recorder: Recorder) -> None:
     recorder.until(f'{BASE}/restores/{{restore_id}}', 'restore', 'in_progress')
     recorder.ask('GET', f'{BASE}/restores/{{restore_id}}')
     recorder.ask('GET', f'{BASE}/restores')
+
+
+def _verify(recorder: Recorder) -> None:
+    verification = {'provider_id': PROVIDER, 'checkpoint_id': recorder.variables['checkpoint_id'], 'parameters': {}}
+    made = recorder.ask('POST', f'{BASE}/verifications', {'verification': verification})['verification']
+    recorder.variables['verification_id'] = made['id']
+    recorder.until(f'{BASE}/verifications/{{verification_id}}', 'verification', 'in_progress')
+    recorder.ask('GET', f'{BASE}/verifications/{{verification_id}}')
+    recorder.ask('GET', f'{BASE}/verifications')
+
+
+def _copy(recorder: Recorder) -> None:
+    """None of the plugins that come with Karbor can copy: that is what can be shown."""
+    wanted = {'copy': {'plan_id': recorder.variables['plan_id'], 'parameters': {}}}
+    recorder.ask('POST', f'{CHECKPOINTS}/action', wanted, refused=True)
 
 
 def _cancel(recorder: Recorder) -> None:

@@ -126,8 +126,8 @@ def statements(ids: list[str]) -> dict[str, Callable[[], Any]]:
     living = mine | {'provider_id': PROVIDER, 'checkpoint_status': repository.Not('deleted')}
 
     def list_restores() -> None:
-        found = repository.find(models.Restore, restores.COLUMNS, mine, NEWEST, 50)
-        operation_resource.of_restores([row.id for row in found])
+        found = repository.find(models.Restore, restores.RESTORES.columns, mine, NEWEST, 50)
+        operation_resource.of_operations([row.operation_id for row in found if row.operation_id])
 
     def claim() -> None:
         job = next(iter(jobs.iterjobs()))

@@ -142,6 +142,8 @@ class OperationLog(Kept, Base):
         sa.Index('ix_operation_logs_project_created', 'project_id', 'deleted', 'created_at', 'id'),
         sa.Index('ix_operation_logs_checkpoint', 'checkpoint_id', 'created_at', 'id'),
         sa.Index('ix_operation_logs_restore', 'restore_id'),
+        sa.Index('ix_operation_logs_verification', 'verification_id'),
+        sa.Index('ix_operation_logs_source', 'source_checkpoint_id'),
         sa.Index('ix_operation_logs_open', 'ended_at', 'owner', 'priority', 'created_at'),
         sa.Index('ix_operation_logs_folded', 'folded', 'ended_at'),
     )
@@ -162,6 +164,8 @@ class OperationLog(Kept, Base):
     verification_id: orm.Mapped[Ref | None]
     status_details: orm.Mapped[str | None] = orm.mapped_column(sa.String(4096))
     resumable: orm.Mapped[bool | None]
+    # -- new: the checkpoint that a copy is made of; `checkpoint_id` is that of the copy
+    source_checkpoint_id: orm.Mapped[Ref | None]
     # -- new: who asked, never the token
     user_id: orm.Mapped[Name | None]
     roles: orm.Mapped[Document | None]

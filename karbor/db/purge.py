@@ -12,7 +12,7 @@ from sqlalchemy import orm
 from karbor.db import engine, folding, models
 from karbor.statuses import CheckpointStatus
 
-OPERATION, CHECKPOINT, RESTORE = models.OperationLog, models.CheckpointRecord, models.Restore
+OPERATION, CHECKPOINT = models.OperationLog, models.CheckpointRecord
 BATCH = 500  # rows of one transaction, so that others get their turn
 
 # Rows that have no life without the one they belong to, whether or not they are marked themselves.
@@ -25,7 +25,8 @@ _PARTS: dict[type[models.Base], list[tuple[type[models.Base], str]]] = {
 
 def purge(before: datetime.datetime) -> dict[str, int]:
     """Table -> how many of its rows are gone: those marked as deleted at a time earlier than ``before`` (naive UTC),
-    and the operations that had ended before it, with their restores, of checkpoints that are deleted or unknown.
+    and the operations that had ended before it, with their restores and verifications, of checkpoints that are deleted
+    or unknown.
 
     A deleted checkpoint goes with the last of its operations. Everything of a checkpoint that is still there stays. A
     row that another one still refers to stays. Children go before their parents, in transactions of `BATCH` rows.
@@ -119,13 +120,13 @@ def _may_go(before: datetime.datetime) -> tuple[Any, ...]:
 @engine.repeated
 def _remove_ended(ids: Sequence[str], before: datetime.datetime) -> dict[str, int]:
     with engine.writing() as session:
-        columns = (OPERATION.id, OPERATION.checkpoint_id, OPERATION.restore_id)
+        columns = (OPERATION.id, OPERATION.checkpoint_id, OPERATION.restore_id, OPERATION.verification_id)
         query = sa.select(*columns).where(OPERATION.id.in_(ids), *_may_go(before)).with_for_update()
         rows = session.execute(query).all()
         removed = _remove(session, OPERATION, [row.id for row in rows])
-        restores: Any = RESTORE.__table__
-        wanted = [row.restore_id for row in rows if row.restore_id]
-        removed['restores'] = _delete(session, restores, restores.c.id.in_(wanted))
+        for model, column in ((models.Restore, 'restore_id'), (models.Verification, 'verification_id')):
+            wanted = [id for row in rows if (id := getattr(row, column))]
+            removed |= _remove(session, model, wanted)
         gone = sa.select(CHECKPOINT.id).where(
             CHECKPOINT.id.in_({row.checkpoint_id for row in rows}),
             CHECKPOINT.checkpoint_status == CheckpointStatus.DELETED,

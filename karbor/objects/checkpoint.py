@@ -3,13 +3,16 @@
 
 from typing import Any
 
+import orjson
 from oslo_versionedobjects import fields
 
 from karbor import exception
 from karbor.db import models, repository
 from karbor.objects import base
+from karbor.statuses import CheckpointStatus
 
 NO_GRAPH = '[{}, []]'
+COPIED = {'copy_status': str(CheckpointStatus.FINISHED)}
 
 
 @base.registry.register
@@ -42,3 +45,22 @@ class Checkpoint(base.KarborObject):
         """The resource graph as JSON text, `[{}, []]` until it is known."""
         found: Any = repository.get(models.CheckpointGraph, self.id)
         return found.graph if found else NO_GRAPH
+
+
+def told_of(extend_info: str | None) -> dict[str, Any]:
+    """What was kept with a checkpoint: its ``extend_info`` as an object, empty if it is none."""
+    try:
+        found = orjson.loads(extend_info or '{}')
+    except orjson.JSONDecodeError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def is_copied(extend_info: str | None) -> bool:
+    """Whether the checkpoint needs no copy: it has one, or is one."""
+    return COPIED.items() <= told_of(extend_info).items()
+
+
+def as_copied(extend_info: str | None) -> str:
+    """``extend_info`` of a checkpoint that needs no copy any more."""
+    return orjson.dumps(told_of(extend_info) | COPIED).decode()

@@ -12,6 +12,8 @@ from karbor.objects import base
 class OperationLog(base.KarborObject):
     """``user_id``, ``roles`` and ``request_id`` are who asked; ``parameters`` what for, by type or `type#id`."""
 
+    VERSION = '1.1'  # 1.1: source_checkpoint_id
+
     model = models.OperationLog
     not_found = exception.OperationLogNotFound
 
@@ -24,6 +26,7 @@ class OperationLog(base.KarborObject):
         'provider_id': fields.StringField(nullable=True),
         'restore_id': fields.StringField(nullable=True),
         'verification_id': fields.StringField(nullable=True),
+        'source_checkpoint_id': fields.StringField(nullable=True),
         'scheduled_operation_id': fields.StringField(nullable=True),
         'status': fields.StringField(nullable=True),
         'status_details': fields.StringField(nullable=True),

@@ -12,6 +12,8 @@ from karbor.db import engine, folding, models
 
 OPERATION, RESOURCE, FOLDED = models.OperationLog, models.OperationResource, models.FoldedResources
 
+SEED_MAPS = ('resource_status', 'resource_reason')
+SHIPPED_MAPS = ('resources_status', 'resources_reason')
 _SHOWN = ('resource_type', 'resource_id', 'resource_name', 'new_id', 'status', 'status_details', 'progress')
 
 
@@ -54,16 +56,16 @@ def handles(operation_id: str) -> dict[tuple[str, str], Any]:
     return {(row.resource_type, row.resource_id): row.handle for row in rows or folding.of_operation(operation_id)}
 
 
-def of_restores(restore_ids: Sequence[str]) -> Sequence[Any]:
-    """What the maps of these restores show, in one statement: restore_id and the columns of `maps`."""
-    if not restore_ids:
+def of_operations(operation_ids: Sequence[str]) -> Sequence[Any]:
+    """What maps of these operations show, in one statement: operation_id and the columns of `maps`."""
+    if not operation_ids:
         return ()
     columns = [getattr(RESOURCE, name) for name in _SHOWN]
     query = (
-        sa.select(OPERATION.restore_id, FOLDED.resources, *columns)
+        sa.select(OPERATION.id.label('operation_id'), FOLDED.resources, *columns)
         .outerjoin(RESOURCE, RESOURCE.operation_id == OPERATION.id)
         .outerjoin(FOLDED, FOLDED.operation_id == OPERATION.id)
-        .where(OPERATION.restore_id.in_(restore_ids))
+        .where(OPERATION.id.in_(operation_ids))
         .order_by(OPERATION.id, RESOURCE.position)
     )
     with engine.reading() as session:
@@ -72,27 +74,27 @@ def of_restores(restore_ids: Sequence[str]) -> Sequence[Any]:
 
 
 def _folded(row: Any) -> Iterable[Any]:
-    """As rows of `of_restores`: the resources of an operation that is folded."""
+    """As rows of `of_operations`: the resources of an operation that is folded."""
     for values in folding.unpacked(row.resources):
-        yield SimpleNamespace(restore_id=row.restore_id, **{name: values.get(name) for name in _SHOWN})
+        yield SimpleNamespace(operation_id=row.operation_id, **{name: values.get(name) for name in _SHOWN})
 
 
 def maps(rows: Iterable[Any], operation_type: str) -> dict[str, dict[str, str]]:
     """The four maps of a restore: the seed's keyed by the original's id, the shipped ones by the new id once known.
+    A verification, which makes nothing, has only the shipped ones, keyed by the original's id.
 
     A reason is there for a resource that has one; a resource whose plugin does not report has no status.
     """
     words = statuses.RESOURCE_WORDS[operation_type]
-    shown: dict[str, dict[str, str]] = {
-        name: {} for name in ('resource_status', 'resource_reason', 'resources_status', 'resources_reason')
-    }
+    is_restore = operation_type == statuses.OperationType.RESTORE
+    shown: dict[str, dict[str, str]] = {name: {} for name in (*SEED_MAPS, *SHIPPED_MAPS)}
     for row in rows:
         if row.resource_type is None:  # an operation without resources
             continue
         original = f'{row.resource_type}#{row.resource_id}'
-        current = f'{row.resource_type}#{row.new_id or row.resource_id}'
+        current = f'{row.resource_type}#{row.new_id or row.resource_id}' if is_restore else original
         if row.status is not None:
             shown['resource_status'][original] = shown['resources_status'][current] = words[row.status]
         if row.status_details:
             shown['resource_reason'][original] = shown['resources_reason'][current] = row.status_details
-    return shown
+    return shown if is_restore else {name: shown[name] for name in SHIPPED_MAPS}

@@ -28,6 +28,10 @@ VERIFY_WORDS = Words(active=frozenset({'COMPLETED'}), error=frozenset({'FAILED'}
 REMOVED_WORDS = Words(active=frozenset({'DELETED'}), error=frozenset({'FAILED', 'DELETE_FAILED'}), build=_BUSY)
 
 
+# What has to be noted of an instance so that it can be restored.
+RESTORE_NEEDS = ('flavor',)
+
+
 class Objects(toolkit.Collection):
     """Instances or backups."""
 
@@ -133,7 +137,7 @@ class RestoreInstance(_OfTrove, toolkit.Making):
         return True, {'name': tags.restored_name(work)}
 
     def make(self, work: Assignment, handle: Handle) -> str:
-        noted = notes.load(work.section, 'backup_id', 'flavor')
+        noted = notes.load(work.section, 'backup_id', *RESTORE_NEEDS)
         wanted = _as_saved(noted) | {'restorePoint': {'backupRef': noted['backup_id']}}
         return INSTANCES.manager(work.cloud).create(work.tag, **wanted).id
 
@@ -179,9 +183,21 @@ class DeleteBackup(_OfBackup, toolkit.Removing):
 
 
 class VerifyBackup(_OfBackup, toolkit.Checking):
-    """Looks whether the backup is completed."""
+    """Looks whether the backup is completed, and whether it is one of the instance, and fits its volume."""
 
     words = VERIFY_WORDS
+    required = RESTORE_NEEDS
+
+    def compared(self, noted: Mapping[str, Any], thing: Thing) -> Iterable[tuple[str, Any, Any]]:
+        yield 'instance', noted.get('instance_id'), thing.get('instance_id')
+        kind = (thing.get('datastore') or {}).get('type')
+        yield 'datastore', _datastore(noted.get('datastore')).get('datastore'), kind
+
+    def wrong(self, noted: Mapping[str, Any], thing: Thing) -> str | None:
+        wrong, size, volume = super().wrong(noted, thing), thing.get('size'), noted.get('size')
+        if not wrong and size and volume and float(size) > float(volume):
+            return f'its size is {size} GB, more than the {volume} GB of the volume'
+        return wrong
 
 
 def _description(instance: Thing) -> dict[str, Any]:

@@ -69,7 +69,8 @@ class Assignment:
     credentials; ``parameters`` are the options of plan or restore for this resource, of the types
     that the schema says; ``new_ids`` maps (type, id) of what the restore has made so far to new ids;
     ``tag`` is to be put on everything that is created in a back end; ``protected``, of a delete, is the
-    handle of the protect that made the checkpoint, for a checkpoint whose protect did not get to `finish`.
+    handle of the protect that made the checkpoint, for a checkpoint whose protect did not get to `finish`; ``source``,
+    of a copy, is the ``section`` of the resource in the checkpoint that is copied.
 
     While a wave is at work there are also ``hook``, the one that is under way; ``check``, which raises when the
     work has to stop; and ``tell``, which writes values to the row of the resource (type, id), whose id may be a
@@ -89,6 +90,7 @@ class Assignment:
     new_ids: Mapping[tuple[str, str], str]
     restore: 'Restore | None' = None
     protected: Mapping[str, Any] | None = None
+    source: 'Section | None' = None
     operation_started_at: Any = None
     hook: Hook | None = None
     check: Callable[[], None] | None = None

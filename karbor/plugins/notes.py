@@ -32,7 +32,12 @@ def load(section: Section, *required: str) -> dict[str, Any]:
 
 def noted_id(section: Section, key: str) -> str:
     """The id that was noted under ``key``. Raises BankError for what cannot be one."""
-    id = str(load(section, key)[key])
+    return id_in(load(section, key), key)
+
+
+def id_in(noted: Mapping[str, Any], key: str) -> str:
+    """The same of what `load` has read."""
+    id = str(noted[key])
     if not tags.is_id(id):
         raise exception.BankError('the metadata of a resource has an unknown form')
     return id

@@ -43,6 +43,10 @@ VERIFY_WORDS = Words(
 REMOVED_WORDS = Words(active=frozenset({'deleted', 'not-found'}), error=_FAILED, build=_BUSY)
 
 
+# What has to be noted of a share so that it can be restored.
+RESTORE_NEEDS = ('share_proto', 'size')
+
+
 class Objects(toolkit.Collection):
     """Shares or snapshots."""
 
@@ -161,7 +165,7 @@ class RestoreShare(_MadeInManila):
     words = SHARE_WORDS
 
     def prepare(self, work: Assignment) -> tuple[bool, Handle]:
-        noted = notes.load(work.section, 'snapshot_id', 'share_proto', 'size')
+        noted = notes.load(work.section, 'snapshot_id', *RESTORE_NEEDS)
         target = work.parameters.get('share_id')
         if target is None:
             return True, {'from': noted}
@@ -225,9 +229,15 @@ class DeleteSnapshot(_OfSnapshot, toolkit.Removing):
 
 
 class VerifySnapshot(_OfSnapshot, toolkit.Checking):
-    """Looks whether the snapshot is available."""
+    """Looks whether the snapshot is available, and whether it is one of the share, as large as that was."""
 
     words = VERIFY_WORDS
+    required = RESTORE_NEEDS
+
+    def compared(self, noted: Mapping[str, Any], thing: Thing) -> Iterable[tuple[str, Any, Any]]:
+        yield 'share', noted.get('share_id'), thing.get('share_id')
+        yield 'size in GiB', noted.get('size'), thing.get('share_size')
+        yield 'protocol', noted.get('share_proto'), thing.get('share_proto')
 
 
 def _source(work: Assignment) -> Thing:

@@ -263,12 +263,27 @@ class Protecting(Making):
 
 
 class Checking(OneThing):
-    """Work that looks whether the copy is still good."""
+    """Work that looks whether the copy is still good: what a restore needs is noted in the bank (``required``), the
+    copy is there and ready, and it is still that of what was protected. It changes nothing.
+    """
 
     words: ClassVar[Words]
+    required: ClassVar[tuple[str, ...]] = ()
+
+    @abstractmethod
+    def compared(self, noted: Mapping[str, Any], thing: Thing) -> Iterable[tuple[str, Any, Any]]:
+        """What has to be the same: its name, as it was ``noted``, and as it is; None where one of them is not told."""
+
+    def wrong(self, noted: Mapping[str, Any], thing: Thing) -> str | None:
+        """What is not as it was noted."""
+        for name, before, now in self.compared(noted, thing):
+            if None not in (before, now) and str(before) != str(now):
+                return f'its {name} is {now}, not {before}'
+        return None
 
     def start(self, work: Assignment) -> Handle:
-        return {self.id_key: notes.noted_id(work.section, self.id_key)}
+        noted = notes.load(work.section, self.id_key, *self.required)
+        return {self.id_key: notes.id_in(noted, self.id_key), 'noted': noted}
 
     def state(self, work: Assignment, handle: Handle, thing: Thing | None) -> State:
         if thing is None:
@@ -279,6 +294,10 @@ class Checking(OneThing):
         if meaning == 'error':
             detail = f'{self.things.noun} {thing["id"]} is {thing["status"]}'
             return State('error', self.fault('failed', handle, detail).text)
+        wrong = self.wrong(handle['noted'], thing)
+        if wrong:
+            detail = f'{self.things.noun} {thing["id"]} is not the one that was made: {wrong}'
+            return State('error', self.fault('unsafe', handle, detail).text)
         return State(meaning)
 
 

@@ -16,21 +16,21 @@ from karbor.db import models, repository
 from karbor.plugins.banks import layout
 from karbor.plugins.banks.interface import Bank
 from karbor.protection import board
-from karbor.statuses import CheckpointStatus, OperationType
+from karbor.statuses import MAKING_CHECKPOINTS, CheckpointStatus, OperationType
 
 LOG = log.getLogger(__name__)
 SETTLE_SECONDS = 1.0  # between two looks whether somebody changes a checkpoint
-CHANGING = (OperationType.PROTECT, OperationType.DELETE)  # what writes a checkpoint's index
+CHANGING = (*MAKING_CHECKPOINTS, OperationType.DELETE)  # what writes a checkpoint's index
 
 
 def write_index(bank: Bank, row: models.CheckpointRecord, status: str, graph: str | None, **ours: Any) -> None:
-    """Write the checkpoint's index document with ``status``."""
+    """Write the checkpoint's index document with ``status``; ``ours`` stands in it, too."""
     bank.put_json(layout.checkpoint_index(row.id), _document(row, status, graph, ours))
 
 
-def write_new(bank: Bank, row: models.CheckpointRecord, **ours: Any) -> None:
+def write_new(bank: Bank, row: models.CheckpointRecord, status: str, **ours: Any) -> None:
     """Make the checkpoint known in the bank: its index document, then the entries of the three indices."""
-    write_index(bank, row, CheckpointStatus.PROTECTING, None, **ours)
+    write_index(bank, row, status, None, **ours)
     for key in _index_keys(row):
         bank.put_text(key, row.id)
 
@@ -53,17 +53,23 @@ def settle(bank: Bank, checkpoint_id: str, stopping: threading.Event, **ours: An
     Gives up when ``stopping`` is set.
     """
     LOG.warning('A write of the bank was overtaken; checkpoint %s is looked at again.', checkpoint_id)
-    changing = {'checkpoint_id': checkpoint_id, 'operation_type': repository.OneOf(CHANGING), 'ended_at': None}
-    while repository.count(models.OperationLog, board.is_running(), **changing):
+    while _changing(checkpoint_id, board.is_running()):
         if stopping.wait(SETTLE_SECONDS):
             return
     row = repository.get(models.CheckpointRecord, checkpoint_id)
-    if row is None or repository.count(models.OperationLog, **changing):
+    if row is None or _changing(checkpoint_id):
         return
     if row.checkpoint_status == CheckpointStatus.DELETED:
         remove(bank, row)
     else:
         write_index(bank, row, row.checkpoint_status, read_graph(bank, checkpoint_id), **ours)
+
+
+def _changing(checkpoint_id: str, *conditions: Any) -> int:
+    """How many operations that have not ended, and pass the conditions, write the checkpoint's index."""
+    open_ones = {'operation_type': repository.OneOf(CHANGING), 'ended_at': None}
+    columns = ('checkpoint_id', 'source_checkpoint_id')
+    return sum(repository.count(models.OperationLog, *conditions, **open_ones, **{c: checkpoint_id}) for c in columns)
 
 
 def read_graph(bank: Bank, checkpoint_id: str) -> str | None:
@@ -104,9 +110,8 @@ def _document(row: models.CheckpointRecord, status: str, graph: str | None, ours
         provider_id=row.provider_id,
         project_id=row.project_id,
         protection_plan=row.protection_plan or {},
-        extra_info=row.extend_info,
         created_at=row.created_at.date().isoformat(),
         timestamp=_timestamp(row),
         resource_graph=graph,
-        **ours,
+        **{'extra_info': row.extend_info, **ours},
     )

@@ -30,7 +30,7 @@ _MAKING = (OperationType.PROTECT, OperationType.RESTORE, OperationType.COPY)  # 
 def after_failure(run: Run, reason: str) -> str:
     """Clean up after an operation that ends before its time. ``reason``, with what is left.
 
-    A failed protect keeps nothing; any other keeps what is active, and loses what is half made. A cancelled
+    A failed protect or copy keeps nothing; any other keeps what is active, and loses what is half made. A cancelled
     restore loses what it has made since it was last begun.
     """
     rows = _unwanted(run)
@@ -52,7 +52,7 @@ def after_failure(run: Run, reason: str) -> str:
 def _unwanted(run: Run) -> list[Any]:
     """The resources that were begun, without those that the operation keeps."""
     rows = _begun(run, _rows(run))
-    if run.operation_type == OperationType.PROTECT:
+    if run.makes_checkpoint:
         return rows
     makes, attempt = run.operation_type in _MAKING, max((row.attempt for row in rows), default=1)
     goes = run.cancelled.is_set() and makes
@@ -67,6 +67,8 @@ def _begun(run: Run, rows: Sequence[Any]) -> list[Any]:
 
 def of_failed(run: Run, rows: Sequence[Any], reason: str) -> str:
     """Remove what was half made for ``rows``. ``reason``, with what is left."""
+    if run.operation_type == OperationType.VERIFY:
+        return reason
     with run.guarded(status_details=telling(reason)):
         pass
     rows = _begun(run, rows)
@@ -97,8 +99,10 @@ def _with_left(reason: str, left: Sequence[Any]) -> str:
 
 def _cancel_all(run: Run, rows: Sequence[Any]) -> dict[int, str]:
     """Why there is, or may be, still something of a row, by position: once that is known of all, or `cleanup_timeout`
-    is over, or half of `cancel_timeout`.
+    is over, or half of `cancel_timeout`. A verify leaves nothing.
     """
+    if run.operation_type == OperationType.VERIFY:
+        return {}
     seconds = CONF.protection.cancel_timeout / 2 if run.cancelled.is_set() else CONF.protection.cleanup_timeout
     end = time.monotonic() + seconds
     works: dict[type[Work], Work] = {}

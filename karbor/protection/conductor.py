@@ -203,18 +203,21 @@ class Conductor(impl_nonblocking.NonBlockingConductor):
     def _prepare(self, operation: models.OperationLog) -> runs.Run | None:
         """What the operation's run works on; None when it cannot be begun, and was ended."""
         provider = self.providers.get(operation.provider_id or '')
-        checkpoint = repository.get(models.CheckpointRecord, operation.checkpoint_id)
-        if provider is None or checkpoint is None:
-            kind, id = (
-                ('provider', operation.provider_id) if provider is None else ('checkpoint', operation.checkpoint_id)
-            )
-            detail = f'{kind} {id} does not exist any more'
+        wanted = [operation.checkpoint_id, *filter(None, [operation.source_checkpoint_id])]
+        rows = [repository.get(models.CheckpointRecord, id) for id in wanted]
+        missing = [f'checkpoint {id}' for id, row in zip(wanted, rows, strict=True) if row is None]
+        if provider is None or missing:
+            what = missing[0] if provider else f'provider {operation.provider_id}'
+            detail = f'{what} does not exist any more'
             self._give_up(operation, exception.BackendFault('unsupported', 'karbor', detail=detail).text)
             return None
+        checkpoint, source = rows[0], rows[1] if operation.source_checkpoint_id else None
+        assert checkpoint is not None  # noqa: S101  none is missing
         run = runs.Run(
             operation=operation,
             provider=provider,
             checkpoint=checkpoint,
+            source=source,
             installation_id=runs.installation_id(),
             containers=self.containers,
             children_of=self.children_of,

@@ -20,7 +20,7 @@ from karbor.protection.book import Book
 from karbor.protection.calls import Calls
 from karbor.protection.item import Handle, Item, checked_handle, checked_state
 from karbor.protection.reports import Reports
-from karbor.statuses import OperationType, ResourceStatus
+from karbor.statuses import ResourceStatus
 
 CONF = cfg.CONF
 LOG = log.getLogger(__name__)
@@ -50,7 +50,7 @@ class Crew:
             self._assign(item)
 
     def work(self) -> None:
-        """Until every item is done or failed. Raises Interrupted, and OperationFailed for a protect that failed."""
+        """Until every item is done or failed. Raises Interrupted, and OperationFailed for half a checkpoint."""
         latest = math.inf  # when a cancelled run waits for answers no longer
         try:
             while self._is_at_work():
@@ -100,7 +100,7 @@ class Crew:
             self.run.check()
         except (runs.Interrupted, runs.Cancelled) as stop:
             return stop
-        if self.failing is not None and self.run.operation_type == OperationType.PROTECT:
+        if self.failing is not None and self.run.makes_checkpoint:
             return runs.OperationFailed(self.failing)
         return None
 

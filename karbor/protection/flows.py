@@ -21,6 +21,7 @@ from taskflow.patterns import linear_flow
 
 from karbor import exception, statuses
 from karbor.db import engine, models, repository
+from karbor.objects.checkpoint import as_copied
 from karbor.plugins.interface import Hook, Resource
 from karbor.protection import checkpoint, cleanup, graph
 from karbor.protection.patience import waiting
@@ -83,8 +84,12 @@ class Begin(Step):
         started = run.operation.started_at or timeutils.utcnow()
         with run.guarded(status=statuses.running(run.operation_type), started_at=started, status_details='started'):
             run.operation.started_at = started
-        if run.operation_type == OperationType.PROTECT:
-            checkpoint.write_new(run.bank, run.checkpoint, installation_id=run.installation_id)
+            if run.source is not None:
+                copying = {'checkpoint_status': CheckpointStatus.COPYING}
+                repository.update(models.CheckpointRecord, run.checkpoint.id, copying)
+        if run.makes_checkpoint:
+            word = statuses.running(run.operation_type)
+            checkpoint.write_new(run.bank, run.checkpoint, word, installation_id=run.installation_id)
 
     def revert(self, flow_failures: Mapping[str, Any], **_: Any) -> None:
         failures = list(flow_failures.values())
@@ -116,7 +121,6 @@ class BuildGraph(Step):
         _refuse_unsupported(run)
         with run.guarded() as session:
             _add_rows(run, session)
-            session.add(models.CheckpointGraph(checkpoint_id=run.checkpoint.id, graph=run.graph.text()))
 
 
 class LoadGraph(Step):
@@ -178,10 +182,13 @@ def _may_be_left_out(run: Run, node: Resource) -> bool:
     """A protect is told so by provider or plan. Afterwards, what was protected must never be forgotten."""
     if run.operation_type == OperationType.PROTECT:
         return bool(run.provider.skip_unsupported or (run.operation.parameters or {}).get('skip_unsupported'))
-    return not run.section(node).list(limit=1)
+    return not run.section(node, run.source).list(limit=1)
 
 
 def _add_rows(run: Run, session: Any) -> None:
+    """A row for each resource, and the graph of a checkpoint that is made."""
+    if run.makes_checkpoint:
+        session.add(models.CheckpointGraph(checkpoint_id=run.checkpoint.id, graph=run.graph.text()))
     levels, nodes = run.graph.levels, enumerate(run.graph.nodes)
     while some := list(itertools.islice(nodes, ROWS_AT_ONCE)):
         rows = [
@@ -207,6 +214,7 @@ def _unsupported(run: Run, node: Resource) -> str | None:
 
 _CHECKPOINT_WORDS = {
     OperationType.PROTECT: (CheckpointStatus.AVAILABLE, CheckpointStatus.ERROR),
+    OperationType.COPY: (CheckpointStatus.AVAILABLE, CheckpointStatus.ERROR),
     OperationType.DELETE: (CheckpointStatus.DELETED, CheckpointStatus.ERROR_DELETING),
 }
 
@@ -224,7 +232,9 @@ def finish(run: Run, reason: str | None) -> None:
 
 
 def write_end(operation: models.OperationLog, reason: str | None, now: Any, extra_info: Any = None) -> None:
-    """Write the end of the operation to its row, its checkpoint's and its restore's, in the caller's transaction."""
+    """Write the end of the operation to its row, its checkpoint's and its restore's or verification's, in the caller's
+    transaction.
+    """
     details = statuses.clean(reason)
     ended = {
         'status_details': details,
@@ -240,9 +250,18 @@ def write_end(operation: models.OperationLog, reason: str | None, now: Any, extr
         if word is not None:
             values = {'checkpoint_status': word, 'status_details': details, 'updated_at': now}
             repository.update(models.CheckpointRecord, operation.checkpoint_id, values)
+        if operation.source_checkpoint_id and reason is None:
+            for row in map(_checkpoint, (operation.checkpoint_id, operation.source_checkpoint_id)):
+                repository.update(models.CheckpointRecord, row.id, {'extend_info': as_copied(row.extend_info)})
+        ended = {'status': RestoreStatus.SUCCESS if reason is None else RestoreStatus.FAIL, 'updated_at': now}
         if operation.restore_id:
-            restored = RestoreStatus.SUCCESS if reason is None else RestoreStatus.FAIL
-            repository.update(models.Restore, operation.restore_id, {'status': restored, 'updated_at': now})
+            repository.update(models.Restore, operation.restore_id, ended)
+        if operation.verification_id:
+            repository.update(models.Verification, operation.verification_id, ended)
+
+
+def _checkpoint(id: str | None) -> Any:
+    return repository.get(models.CheckpointRecord, id)
 
 
 def _checkpoint_word(operation_type: str, reason: str | None) -> CheckpointStatus | None:
@@ -257,11 +276,19 @@ def _finish_in_bank(run: Run, word: str, failed: bool) -> None:
         else:
             known = run.graph.nodes or run.load_graph()  # an index without its graph would be worth nothing
             text = run.graph.text() if known else None
-            checkpoint.write_index(run.bank, run.checkpoint, word, text, installation_id=run.installation_id)
+            _write_index(run, run.checkpoint, word, text, failed)
+            if run.source is not None:  # of a failed copy, too: it may have got as far as to mark its source
+                text = checkpoint.read_graph(run.bank, run.source.id)
+                _write_index(run, run.source, run.source.checkpoint_status, text, failed)
     except exception.BankError as fault:
         if not failed:
             raise
         LOG.error('The bank does not take the end of operation %s, which the database has: %s', run.id, fault)
+
+
+def _write_index(run: Run, row: models.CheckpointRecord, word: str, graph: str | None, failed: bool) -> None:
+    extra_info = as_copied(row.extend_info) if run.source is not None and not failed else row.extend_info
+    checkpoint.write_index(run.bank, row, word, graph, extra_info=extra_info, installation_id=run.installation_id)
 
 
 def _extra_info(run: Run) -> dict[str, Any] | None:

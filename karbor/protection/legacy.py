@@ -40,7 +40,8 @@ METHODS = {
     Hook.COMPLETE: 'on_complete',
 }
 ALL = Hook.PREPARE_BEGIN | Hook.PREPARE_FINISH | Hook.MAIN | Hook.COMPLETE
-OPERATIONS = (OperationType.PROTECT, OperationType.RESTORE, OperationType.DELETE, OperationType.VERIFY)
+# Of these, nothing that was made can be undone.
+MAKING = (OperationType.PROTECT, OperationType.RESTORE, OperationType.COPY)
 # What a hook gets the restore or verification as.
 RECORDS = {OperationType.RESTORE: 'restore', OperationType.VERIFY: 'verify'}
 # Seconds by which a plugin stops to wait before the engine gives up its hook.
@@ -59,7 +60,7 @@ def protection(made: Any) -> Any:
     if not _is(made, ProtectionPlugin):
         return made
     members: dict[str, Any] = {'made': made, 'resource_types': tuple(made.get_supported_resources_types())}
-    for operation in OPERATIONS:
+    for operation in OperationType:
         getter = f'get_{operation}_operation'
         if getattr(made, getter) is not getattr(ProtectionPlugin, getter):
             members[operation.value] = type(
@@ -225,7 +226,7 @@ class Hooks(Work):
 
     def cancel(self, work: Assignment, handle: dict[str, Any]) -> bool:
         """Nothing of it can be undone: what a protect has made goes with the checkpoint's delete."""
-        if work.operation_type in (OperationType.PROTECT, OperationType.RESTORE):
+        if work.operation_type in MAKING:
             detail = 'its plugin cannot undo what it has made'
             raise exception.BackendFault('unsupported', self.service, detail=detail)
         return True
@@ -244,11 +245,15 @@ class Hooks(Work):
             named[RECORDS[OperationType(work.operation_type)]] = record
             named['new_resources'] = surface.NewResources(work, call, kept.notes)
         parameters = {} if work.operation_type == OperationType.DELETE else dict(work.parameters)
+        checkpoint = surface.Checkpoint(work, work.run.checkpoint)
+        if work.run.source is not None:
+            named['checkpoint_copy'] = checkpoint
+            checkpoint = surface.Checkpoint(work, work.run.source)
         resource, who = surface.legacy_resource(work.resource), surface.context(work.run)
         wrong: BaseException | None = None
         try:
             with polling.under_way(call):
-                method(surface.Checkpoint(work), resource, who, parameters, **named)
+                method(checkpoint, resource, who, parameters, **named)
         except BaseException as unexpected:  # noqa: BLE001  whatever a plugin raises, even SystemExit, is its resource's
             wrong = unexpected
         if call.stopped_by is not None:  # whatever it says after that is not its result

@@ -23,15 +23,16 @@ from karbor.objects.checkpoint import Checkpoint
 from karbor.objects.operation_log import OperationLog
 from karbor.objects.plan import Plan
 from karbor.objects.restore import Restore
+from karbor.objects.verification import Verification
 from karbor.plugins.interface import Resource
-from karbor.protection import board, graph, retry
+from karbor.protection import board, copying, graph, retry
 from karbor.protection import checkpoint as checkpoints
 from karbor.protection import run as runs
 from karbor.protection.conductor import Conductor
 from karbor.protection.protectables import Protectables
 from karbor.protection.provider import Provider, Providers
 from karbor.rpc.transport import expected
-from karbor.statuses import CheckpointStatus, OperationType, RestoreStatus, running
+from karbor.statuses import CheckpointStatus, OperationType, RestoreStatus, accepted
 
 CONF = cfg.CONF
 
@@ -40,7 +41,7 @@ RESETTABLE = tuple(
 )
 RESET_TO = (CheckpointStatus.AVAILABLE, CheckpointStatus.ERROR)
 DELETABLE = (CheckpointStatus.AVAILABLE, CheckpointStatus.ERROR, CheckpointStatus.ERROR_DELETING)
-RESTORABLE = (CheckpointStatus.AVAILABLE,)
+USABLE = (CheckpointStatus.AVAILABLE,)
 
 
 class Manager:
@@ -100,28 +101,84 @@ class Manager:
     def restore(self, context: RequestContext, restore: Restore, operation_id: str) -> None:
         """Accept a restore of its checkpoint, which must be available."""
         self._check_options(self._provider(restore.provider_id), restore)
-        self._accept_restore(context, restore, operation_id, self._is_trusted(context))
+        is_trusted = self._is_trusted(context)
+        self._accept_use(context, OperationType.RESTORE, restore, operation_id, is_trusted, restore_id=restore.id)
+
+    @expected
+    def verification(self, context: RequestContext, verification: Verification, operation_id: str) -> None:
+        """Accept a verification of its checkpoint, which must be available."""
+        self._provider(verification.provider_id)
+        which, is_trusted = {'verification_id': verification.id}, self._is_trusted(context)
+        self._accept_use(context, OperationType.VERIFY, verification, operation_id, is_trusted, **which)
 
     @engine.repeated
-    def _accept_restore(self, context: RequestContext, restore: Restore, operation_id: str, is_trusted: bool) -> None:
+    def _accept_use(
+        self,
+        context: RequestContext,
+        type: OperationType,
+        record: Restore | Verification,
+        operation_id: str,
+        is_trusted: bool,
+        **which: str,
+    ) -> None:
+        """Accept what leaves the checkpoint as it is, and so may run together with others of its kind."""
         with engine.writing():
-            checkpoint = self._locked(context, restore.provider_id, restore.checkpoint_id)
-            operation = self._operation(
-                context,
-                operation_id,
-                OperationType.RESTORE,
-                checkpoint,
-                is_trusted,
-                parameters=restore.parameters,
-                restore_id=restore.id,
-            )
+            checkpoint = self._locked(context, record.provider_id, record.checkpoint_id)
+            told = {'parameters': record.parameters, **which}
+            operation = self._operation(context, operation_id, type, checkpoint, is_trusted, **told)
             if not self._accepted(operation):
-                self._require(checkpoint, RESTORABLE, 'restore')
-                restore.status = RestoreStatus.IN_PROGRESS
-                restore.project_id = context.project_id
-                restore.create()
+                self._require(checkpoint, USABLE, type)
+                record.status = RestoreStatus.IN_PROGRESS
+                record.project_id = context.project_id
+                record.create()
                 operation.create()
         self._submit(context, operation)
+
+    @expected
+    def copy(
+        self,
+        context: RequestContext,
+        plan: Plan,
+        copies: Sequence[Mapping[str, str]],
+        parameters: dict[str, Any],
+    ) -> None:
+        """Accept a new copy, ``copy_id``, of each ``checkpoint_id`` of ``copies``, which must be available and idle; or
+        none, if one cannot be had.
+        """
+        provider = self._provider(plan.provider_id)
+        may_lack = provider.skip_unsupported or parameters.get('skip_unsupported')
+        containers = self.protectables.containers()
+        for wanted in copies:
+            copying.require_plugins(provider, wanted['checkpoint_id'], containers, bool(may_lack))
+        self._accept_copies(context, plan, copies, parameters, self._is_trusted(context))
+
+    @engine.repeated
+    def _accept_copies(
+        self,
+        context: RequestContext,
+        plan: Plan,
+        copies: Sequence[Mapping[str, str]],
+        parameters: dict[str, Any],
+        is_trusted: bool,
+    ) -> None:
+        operations: list[OperationLog] = []
+        with engine.writing():
+            # In the order of their ids, so that two requests do not wait for each other.
+            for wanted in sorted(copies, key=operator.itemgetter('checkpoint_id')):
+                source = self._locked(context, plan.provider_id, wanted['checkpoint_id'])
+                told = {'parameters': parameters, 'source_checkpoint_id': source.id}
+                id = wanted['operation_id']
+                operation = self._operation(context, id, OperationType.COPY, source, is_trusted, **told)
+                operation.checkpoint_id = wanted['copy_id']
+                operations.append(operation)
+                if not self._accepted(operation):
+                    self._require(source, USABLE, 'copy')
+                    self._require_idle(source, 'copy')
+                    quota.reserve('checkpoints', source.project_id)
+                    copying.new(source, wanted['copy_id'], id).create()
+                    operation.create()
+        for operation in operations:
+            self._submit(context, operation)
 
     @expected
     def delete(self, context: RequestContext, provider_id: str, checkpoint_id: str, operation_id: str) -> None:
@@ -282,19 +339,12 @@ class Manager:
 
     @staticmethod
     def _require_idle(checkpoint: Checkpoint, action: str) -> None:
-        using = repository.find(
-            models.OperationLog,
-            ['id', 'operation_type'],
-            {'checkpoint_id': checkpoint.id, 'ended_at': None, 'owner': repository.Not(None)},
-            limit=1,
-        )
-        if using:
-            raise exception.CheckpointInUse(
-                id=checkpoint.id,
-                operation_type=using[0].operation_type,
-                operation_id=using[0].id,
-                action=action,
-            )
+        for column in ('checkpoint_id', 'source_checkpoint_id'):
+            wanted = {column: checkpoint.id, 'ended_at': None, 'owner': repository.Not(None)}
+            for using in repository.find(models.OperationLog, ['id', 'operation_type'], wanted, limit=1):
+                raise exception.CheckpointInUse(
+                    id=checkpoint.id, operation_type=using.operation_type, operation_id=using.id, action=action
+                )
 
     @staticmethod
     def _operation(
@@ -312,7 +362,7 @@ class Manager:
             checkpoint_id=checkpoint.id,
             plan_id=checkpoint.plan_id,
             provider_id=checkpoint.provider_id,
-            status=running(type),
+            status=accepted(type),
             status_details='accepted',
             started_at=timeutils.utcnow(),
             **_who(context),

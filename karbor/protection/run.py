@@ -93,7 +93,7 @@ class Pools:
 @dataclass
 class Run:
     """``operation`` is the row as it was claimed, with the ``epoch`` of this run; ``stopping`` tells it to
-    hand over, ``cancelled`` to clean up and end.
+    hand over, ``cancelled`` to clean up and end. ``source`` is the checkpoint of which ``checkpoint`` becomes a copy.
     """
 
     operation: models.OperationLog
@@ -105,6 +105,7 @@ class Run:
     pools: Pools
     stopping: threading.Event
     is_owner: Callable[[], bool] = lambda: True
+    source: models.CheckpointRecord | None = None
     cancelled: threading.Event = field(default_factory=threading.Event)
     graph: graphs.Graph = field(default_factory=graphs.Graph)
     new_ids: dict[tuple[str, str], str] = field(default_factory=dict)
@@ -121,6 +122,11 @@ class Run:
     @property
     def operation_type(self) -> str:
         return self.operation.operation_type
+
+    @property
+    def makes_checkpoint(self) -> bool:
+        """Whether the operation makes its checkpoint: nothing of it is kept when it fails."""
+        return self.operation_type in statuses.MAKING_CHECKPOINTS
 
     @cached_property
     def cloud(self) -> Cloud:
@@ -140,12 +146,13 @@ class Run:
         return PatientBank(self.provider.bank, seconds, self.check_owner, self.check_lease, self._settle)
 
     def _settle(self) -> None:
-        checkpoints.settle(self.provider.bank, self.checkpoint.id, self.stopping, installation_id=self.installation_id)
+        for row in filter(None, (self.checkpoint, self.source)):
+            checkpoints.settle(self.provider.bank, row.id, self.stopping, installation_id=self.installation_id)
 
     def load_graph(self) -> bool:
-        """Whether the checkpoint has a graph already; then ``graph`` is it."""
+        """Whether the checkpoint has a graph already, that of its source if it is a copy; then ``graph`` is it."""
         if not self.graph.nodes:
-            text = checkpoints.read_graph(self.bank, self.checkpoint.id)
+            text = checkpoints.read_graph(self.bank, (self.source or self.checkpoint).id)
             self.graph = graphs.parse(text) if text else graphs.Graph()
         return bool(self.graph.nodes)
 
@@ -230,9 +237,10 @@ class Run:
     def bank_keys(self) -> dict[tuple[str, str], str]:
         return layout.resource_keys([node.key for node in self.graph.nodes])
 
-    def section(self, resource: Resource) -> banks.Section:
-        """The bank below the resource's prefix."""
-        return banks.Section(self.bank, layout.resource_section(self.checkpoint.id, self.bank_keys[resource.key]))
+    def section(self, resource: Resource, of: models.CheckpointRecord | None = None) -> banks.Section:
+        """The bank below the resource's prefix in the operation's checkpoint, or in another one."""
+        id = (of or self.checkpoint).id
+        return banks.Section(self.bank, layout.resource_section(id, self.bank_keys[resource.key]))
 
     def assignment(self, resource: Resource, attempt: int) -> Assignment:
         """What a plugin's method is told about the resource."""
@@ -251,6 +259,7 @@ class Run:
             new_ids=self.new_ids,
             restore=self.restore,
             protected=self._protected.get(resource.key),
+            source=self.section(resource, self.source) if self.source else None,
             operation_started_at=self.operation.started_at,
             run=self,
         )
@@ -270,7 +279,10 @@ class Run:
         return parameters.coerced(self.operation.parameters, schemas)
 
 
-_SCHEMAS = {OperationType.PROTECT: 'options_schema', OperationType.VERIFY: 'verify_schema'}
+_SCHEMAS = {
+    **dict.fromkeys(statuses.MAKING_CHECKPOINTS, 'options_schema'),
+    OperationType.VERIFY: 'verify_schema',
+}
 
 
 def installation_id() -> str:

@@ -93,13 +93,15 @@ def context(run: Any) -> Context:
 
 
 class Checkpoint:
-    """The checkpoint of an operation. Karbor writes it by itself: there is nothing to `commit`."""
+    """The checkpoint of an operation, or the source of a copy. Karbor writes it by itself: there is nothing to
+    `commit`.
+    """
 
-    def __init__(self, work: Assignment) -> None:
+    def __init__(self, work: Assignment, row: models.CheckpointRecord) -> None:
         self._run, self._resource = work.run, work.resource
-        row = self._run.checkpoint
         self.id, self.project_id, self.provider_id = row.id, row.project_id, row.provider_id
-        self.status = statuses.running(work.operation_type) if _changes_it(work) else row.checkpoint_status
+        is_changed = row is work.run.checkpoint and work.operation_type in _CHANGING
+        self.status = statuses.running(work.operation_type) if is_changed else row.checkpoint_status
         self.extra_info, self.protection_plan = row.extend_info, row.protection_plan
 
     @property
@@ -121,8 +123,7 @@ class Checkpoint:
         return BankSection(section, self._run.installation_id, is_writable)
 
 
-def _changes_it(work: Assignment) -> bool:
-    return work.operation_type in (OperationType.PROTECT, OperationType.DELETE)
+_CHANGING = (*statuses.MAKING_CHECKPOINTS, OperationType.DELETE)
 
 
 class Record:

@@ -17,7 +17,7 @@ from karbor.protection import run as runs
 from karbor.protection.book import Book
 from karbor.protection.crew import Crew
 from karbor.protection.item import Item, items_of
-from karbor.statuses import OperationType, ResourceStatus
+from karbor.statuses import ResourceStatus
 
 
 class Wave:
@@ -29,7 +29,7 @@ class Wave:
     def work(self) -> None:
         """Raises Interrupted, and OperationFailed where one failed resource ends the operation."""
         items, failed = self._items()
-        if failed and self.run.operation_type == OperationType.PROTECT:
+        if failed and self.run.makes_checkpoint:
             raise runs.OperationFailed(runs.first_cause(failed))
         blocked = {ancestor for row in failed for ancestor in self.run.graph.ancestors(row.position)}
         book = Book(self.run)

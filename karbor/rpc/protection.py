@@ -9,6 +9,7 @@ from oslo_config import cfg
 from karbor.context import RequestContext
 from karbor.objects.plan import Plan
 from karbor.objects.restore import Restore
+from karbor.objects.verification import Verification
 from karbor.rpc import transport
 
 CONF = cfg.CONF
@@ -36,6 +37,15 @@ class ProtectionClient:
 
     def restore(self, context: RequestContext, restore: Restore, operation_id: str) -> None:
         self._call(context, 'restore', restore=restore, operation_id=operation_id)
+
+    def verification(self, context: RequestContext, verification: Verification, operation_id: str) -> None:
+        self._call(context, 'verification', verification=verification, operation_id=operation_id)
+
+    def copy(
+        self, context: RequestContext, plan: Plan, copies: Sequence[dict[str, str]], parameters: dict[str, Any]
+    ) -> None:
+        """``copies``: `{checkpoint_id, copy_id, operation_id}` each."""
+        self._call(context, 'copy', plan=plan, copies=list(copies), parameters=parameters)
 
     def delete(self, context: RequestContext, provider_id: str, checkpoint_id: str, operation_id: str) -> None:
         self._call(context, 'delete', provider_id=provider_id, checkpoint_id=checkpoint_id, operation_id=operation_id)

@@ -4,13 +4,14 @@
 import datetime
 from typing import Any
 
-from karbor import exception, policies, submission
+from karbor import exception, parameters, policies, submission
 from karbor.api import listing, published, schema, views
 from karbor.api.method import Call, method
 from karbor.api.v1 import plans, resources
 from karbor.db import models, repository
-from karbor.objects.checkpoint import NO_GRAPH, Checkpoint
-from karbor.statuses import CheckpointStatus, OperationType
+from karbor.objects.checkpoint import NO_GRAPH, Checkpoint, is_copied
+from karbor.objects.plan import Plan
+from karbor.statuses import MAKING_CHECKPOINTS, CheckpointStatus, OperationType
 
 RECORD = models.CheckpointRecord
 
@@ -28,6 +29,20 @@ CREATE = schema.envelope(
 RESET = schema.envelope(
     'os-resetState', required=('state',), state={'enum': [CheckpointStatus.AVAILABLE, CheckpointStatus.ERROR]}
 )
+COPY = schema.envelope(
+    'copy',
+    required=('plan_id',),
+    plan_id=schema.UUID,
+    parameters=plans.PARAMETERS | {'type': ['object', 'null']},
+)
+COPIES: dict[str, Any] = {
+    **dict.fromkeys(('project_id', 'provider_id', 'plan_id'), {'type': 'string'}),
+    'checkpoint_id': {
+        'type': 'array',
+        'items': schema.whole(checkpoint_protect_id=schema.UUID, checkpoint_copy_id=schema.UUID),
+    },
+    'parameters': schema.OBJECT,
+}
 SHOWN = {
     'id': schema.UUID,
     'project_id': {'type': 'string'},
@@ -72,15 +87,34 @@ def index(call: Call, provider_id: str) -> dict[str, Any]:
 def create(call: Call, provider_id: str) -> dict[str, Any]:
     """Protect the resources of a plan: the reply is the new checkpoint, in `protecting`."""
     given = call.body['checkpoint']
-    plan = plans.find(call, given['plan_id'], 'plan:get')
-    if plan.provider_id != provider_id:
-        raise exception.InvalidInput(
-            field='checkpoint/plan_id', reason=f'the provider of this plan is {plan.provider_id}'
-        )
+    plan = _plan(call, provider_id, given['plan_id'], 'plan:get', 'checkpoint')
     published.alive(provider_id)
     told = given.get('extra-info') or given.get('extra_info') or {}
     checkpoint = submission.protect(call.context, plan, {k: v for k, v in told.items() if v is not None})
     return {'checkpoint': submission.patiently(lambda: _view(_row(checkpoint.id)))}
+
+
+@method('copy:create', body=COPY, reply=schema.reply('copy', **COPIES))
+def copy(call: Call, provider_id: str) -> dict[str, Any]:
+    """Copy the available checkpoints of a plan that have no copy yet: the reply tells the id of each one's copy, in
+    `wait_copying`.
+    """
+    given = call.body['copy']
+    plan = _plan(call, provider_id, given['plan_id'], 'copy:create', 'copy')
+    schemas = published.alive(provider_id).schemas['options_schema']
+    options = dict(plan.parameters or {})
+    for key, wanted in parameters.checked(given.get('parameters'), schemas, (), 'copy/parameters').items():
+        options[key] = {**(options.get(key) or {}), **wanted} if isinstance(wanted, dict) else wanted
+    made = submission.copy(call.context, plan, _without_copy(plan), options)
+    return {
+        'copy': {
+            'project_id': plan.project_id,
+            'provider_id': provider_id,
+            'plan_id': plan.id,
+            'checkpoint_id': [{'checkpoint_protect_id': i, 'checkpoint_copy_id': copy} for i, copy in made.items()],
+            'parameters': options,
+        }
+    }
 
 
 @method(
@@ -112,6 +146,27 @@ def reset_state(call: Call, provider_id: str, checkpoint_id: str) -> dict[str, A
     checkpoint = _find(call, provider_id, checkpoint_id, 'provider:checkpoint_update')
     submission.reset_state(call.context, checkpoint, call.body['os-resetState']['state'])
     return {}
+
+
+def _plan(call: Call, provider_id: str, plan_id: str, rule: str, body: str) -> Plan:
+    """The plan, if the caller may see it and do ``rule`` to it, and it is one of the provider."""
+    plan = plans.find(call, plan_id, rule)
+    if plan.provider_id != provider_id:
+        reason = f'the provider of this plan is {plan.provider_id}'
+        raise exception.InvalidInput(field=f'{body}/plan_id', reason=reason)
+    return plan
+
+
+def _without_copy(plan: Plan) -> list[str]:
+    """The ids of the available checkpoints of ``plan`` that are to be copied, the oldest first. Raises InvalidInput
+    when none is available.
+    """
+    of_plan = {name: getattr(plan, name) for name in ('project_id', 'provider_id')}
+    wanted = {**of_plan, 'plan_id': plan.id, 'checkpoint_status': CheckpointStatus.AVAILABLE}
+    rows = repository.find(RECORD, ['id', 'extend_info'], wanted, [('created_at', 'asc'), ('id', 'asc')])
+    if not rows:
+        raise exception.InvalidInput(field='copy/plan_id', reason='the plan has no available checkpoint')
+    return [row.id for row in rows if not is_copied(row.extend_info)]
 
 
 def _find(call: Call, provider_id: str, checkpoint_id: str, rule: str) -> Checkpoint:
@@ -146,8 +201,8 @@ def _midnight(date: str | None) -> datetime.datetime | None:
 
 
 def _latest_operation(checkpoint_id: str) -> Any:
-    """The protect or delete that tells what the checkpoint's resources are in; None if there was none."""
-    kinds = repository.OneOf((OperationType.PROTECT, OperationType.DELETE))
+    """The protect, copy or delete that tells what the checkpoint's resources are in; None if there was none."""
+    kinds = repository.OneOf((*MAKING_CHECKPOINTS, OperationType.DELETE))
     wanted = {'checkpoint_id': checkpoint_id, 'operation_type': kinds}
     latest = [('created_at', 'desc'), ('id', 'desc')]
     found = repository.find(models.OperationLog, ['id', 'status_details', 'ended_at'], wanted, latest, limit=1)

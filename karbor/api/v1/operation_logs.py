@@ -16,10 +16,12 @@ SHOWN = {
     'id': schema.UUID,
     'operation_type': {'type': 'string'},
     **dict.fromkeys(
-        ('checkpoint_id', 'plan_id', 'provider_id', 'restore_id', 'scheduled_operation_id', 'project_id'),
+        ('checkpoint_id', 'plan_id', 'provider_id', 'restore_id', 'verification_id', 'scheduled_operation_id'),
         schema.NULLABLE_TEXT,
     ),
-    **dict.fromkeys(('status', 'status_details', 'started_at', 'ended_at', 'error_info'), schema.NULLABLE_TEXT),
+    **dict.fromkeys(
+        ('project_id', 'status', 'status_details', 'started_at', 'ended_at', 'error_info'), schema.NULLABLE_TEXT
+    ),
     'extra_info': {},
     'resumable': {'type': ['boolean', 'null']},
 }
@@ -39,7 +41,7 @@ def _statuses(words: list[str]) -> repository.OneOf:
     return repository.OneOf(tuple(sorted(set().union(*map(statuses.operation_statuses, words)))))
 
 
-_ADDED = ('operation_type', 'provider_id', 'scheduled_operation_id')
+_ADDED = ('operation_type', 'provider_id', 'scheduled_operation_id', 'verification_id')
 LOGS = listing.Collection(
     'operation_logs',
     models.OperationLog,

@@ -114,6 +114,10 @@ class Karbor:
         """The restore, when it has ended."""
         return self.ended(lambda: self.client().restores.get(restore_id))
 
+    def ended_verification(self, verification_id: str) -> Any:
+        """The verification, when it has ended."""
+        return self.ended(lambda: self.client().verifications.get(verification_id))
+
     @contextlib.contextmanager
     def fault(self, **fault: Any) -> Iterator[None]:
         """Within the block the cloud has this trouble."""

@@ -100,18 +100,18 @@ def test_maps_of_restores_are_as_before_when_they_are_folded(database):
     operation('c', restore_id='r3', operation_type='restore', number=0)
 
     def maps():
-        found = operation_resource.of_restores(['r1', 'r2', 'r3'])
+        found = operation_resource.of_operations(['a', 'b', 'c'])
         return {
-            id: operation_resource.maps([row for row in found if row.restore_id == id], 'restore')
-            for id in ('r1', 'r2', 'r3')
+            id: operation_resource.maps([row for row in found if row.operation_id == id], 'restore')
+            for id in ('a', 'b', 'c')
         }
 
     before = maps()
     folding.fold(BEFORE)
     assert repository.count(models.FoldedResources) == 1
     assert maps() == before
-    assert before['r1']['resource_status']['OS::Manila::Share#a-0'] == 'available'
-    assert before['r3']['resource_status'] == {}
+    assert before['a']['resource_status']['OS::Manila::Share#a-0'] == 'available'
+    assert before['c']['resource_status'] == {}
 
 
 def test_many_are_folded_in_several_transactions(sqlite_database, monkeypatch):

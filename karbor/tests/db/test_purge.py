@@ -48,6 +48,18 @@ def test_parts_go_when_what_they_belong_to_goes(database):
     assert [row.checkpoint_id for row in repository.find(models.CheckpointGraph)] == ['other']
 
 
+def test_operations_go_with_their_records_when_the_checkpoint_is_gone(database):
+    ended = {'project_id': 'p', 'checkpoint_id': 'c', 'ended_at': LONG_AGO}
+    for kind, record in (('restore', models.Restore), ('verification', models.Verification)):
+        for id in ('old', 'other'):
+            whose = {'project_id': 'p', 'provider_id': 'x', 'checkpoint_id': 'c'}
+            repository.create(record(id=f'{kind}-{id}', **whose))
+        told = {f'{kind}_id': f'{kind}-old', 'operation_type': kind}
+        repository.create(models.OperationLog(id=kind, **told, **ended))
+    assert purge.purge(BEFORE) == {'operation_logs': 2, 'restores': 1, 'verifications': 1}
+    assert [row.id for row in repository.find(models.Verification)] == ['verification-other']
+
+
 def test_children_go_before_their_parents_when_all_are_deleted(database):
     trigger = {'id': 't', 'name': 'n', 'project_id': 'p', 'type': 'time', 'properties': {}}
     repository.create(models.Trigger(**trigger, **_GONE))

@@ -58,7 +58,7 @@ def install(reach: Reach, providers: Iterable[Provider], board: type) -> None:
 
 def _works(provider: Provider) -> Iterator[type[Work]]:
     for protection in provider.protections.values():
-        yield from filter(None, (protection.protect, protection.restore, protection.delete))
+        yield from filter(None, (protection.protect, protection.restore, protection.delete, protection.verify))
 
 
 def _fixed(key: str) -> str:

@@ -41,6 +41,7 @@ SCENARIOS = [
     *(Scenario(operation, kind) for kind in ('share', 'database') for operation in ('protect', 'restore', 'delete')),
     Scenario('restore', 'in_place'),
     Scenario('protect', 'project'),
+    Scenario('verify', 'share'),
 ]
 
 
@@ -63,7 +64,7 @@ class Trial:
         self.project, self.user = self._user()
         self.sources = self._sources()
         self.contents = {id: files_of(thing.path) for id, thing in self.sources.items()}
-        self.plan_id, self.checkpoint_id, self.restore_id = new_id(), new_id(), new_id()
+        self.plan_id, self.checkpoint_id, self.restore_id, self.verification_id = (new_id() for _ in range(4))
         self.operation_id = self.protect_id = new_id()
         self._engine = sa.create_engine(karbor.url)
         self._names: dict[str, str] = {}
@@ -159,6 +160,11 @@ class Trial:
         }
         worker.ask('restore', context=self._context(), restore=restore, operation_id=self.operation_id)
 
+    def _verify(self, worker: Worker) -> None:
+        ids = {'id': self.verification_id, 'provider_id': PROVIDER, 'checkpoint_id': self.checkpoint_id}
+        verification = {**ids, 'parameters': {}}
+        worker.ask('verify', context=self._context(), verification=verification, operation_id=self.operation_id)
+
     def _delete(self, worker: Worker) -> None:
         ids = {'checkpoint_id': self.checkpoint_id, 'operation_id': self.operation_id}
         worker.ask('delete', context=self._context(), provider_id=PROVIDER, **ids)
@@ -209,6 +215,7 @@ class Trial:
                 for row in self.rows(models.CheckpointRecord)
             ],
             'restore': [self._shown(row, 'status') for row in self.rows(models.Restore)],
+            'verification': [self._shown(row, 'status') for row in self.rows(models.Verification)],
             'bank': self._bank(),
             'sources': [self._source(id, thing) for id, thing in self.sources.items()],
             'made': sorted((self._thing(kind, thing) for kind, thing in made), key=repr),

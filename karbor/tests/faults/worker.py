@@ -27,6 +27,7 @@ from karbor.context import RequestContext
 from karbor.db import engine
 from karbor.objects.plan import Plan
 from karbor.objects.restore import Restore
+from karbor.objects.verification import Verification
 from karbor.plugins import database, project, share  # noqa: F401  what would be imported by name
 from karbor.protection.conductor import Conductor
 from karbor.protection.manager import Manager
@@ -66,6 +67,9 @@ class Worker:
 
     def restore(self, context: dict[str, Any], restore: dict[str, Any], operation_id: str) -> None:
         self.manager.restore(_context(context), Restore.new(**restore), operation_id)
+
+    def verify(self, context: dict[str, Any], verification: dict[str, Any], operation_id: str) -> None:
+        self.manager.verification(_context(context), Verification.new(**verification), operation_id)
 
     def delete(self, context: dict[str, Any], provider_id: str, checkpoint_id: str, operation_id: str) -> None:
         self.manager.delete(_context(context), provider_id, checkpoint_id, operation_id)

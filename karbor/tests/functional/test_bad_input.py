@@ -257,6 +257,27 @@ OPERATION_CASES = list(
         ((*DEFINITION, 'retention_duration'), ['', 'x', '1.5', 1.5, True, [], {}, -(2**31) - 1]),
     )
 )
+VERIFICATION_CASES = list(
+    _cases(
+        {'verification': {'provider_id': SHARES, 'checkpoint_id': '$CHECKPOINT', 'parameters': {}}},
+        (('verification',), [GONE, None, *NO_OBJECT, {}]),
+        (('more',), [1]),
+        (('verification', 'restore_target'), [None, 'x']),
+        (('verification', 'provider_id'), [GONE, *NO_ID, PROVIDER]),
+        (('verification', 'checkpoint_id'), [GONE, *NO_ID, '$FOREIGN_CHECKPOINT', '$FAILED_CHECKPOINT']),
+        (('verification', 'parameters'), NO_PARAMETERS),
+    )
+)
+COPY_CASES = list(
+    _cases(
+        {'copy': {'plan_id': '$PLAN', 'parameters': {}}},
+        (('copy',), [GONE, None, *NO_OBJECT, {}]),
+        (('more',), [1]),
+        (('copy', 'more'), [1]),
+        (('copy', 'plan_id'), [GONE, *NO_ID, '$PLAN', '$FOREIGN_PLAN', '$SHARES_PLAN']),
+        (('copy', 'parameters'), NO_PARAMETERS),
+    )
+)
 
 
 class World:
@@ -375,6 +396,16 @@ def test_a_scheduled_operation_is_refused_when_a_field_is_bad(world: World, body
     _refused(world, 'POST', '/scheduled_operations', body, field)
 
 
+@pytest.mark.parametrize(('body', 'field'), VERIFICATION_CASES)
+def test_a_verification_is_refused_when_a_field_is_bad(world: World, body: Any, field: str) -> None:
+    _refused(world, 'POST', '/verifications', body, field)
+
+
+@pytest.mark.parametrize(('body', 'field'), COPY_CASES)
+def test_a_copy_is_refused_when_a_field_is_bad(world: World, body: Any, field: str) -> None:
+    _refused(world, 'POST', f'/providers/{PROVIDER}/checkpoints/action', body, field)
+
+
 BODIES: list[Any] = [b'', b'null', b'[]', b'5', b'"x"', b'{', b'\xff\xfe', b'{"plan": NaN}', b'{"plan": "\\ud800"}']
 WRITES = [
     ('POST', '/plans'),
@@ -388,13 +419,15 @@ WRITES = [
     ('POST', '/triggers'),
     ('PUT', '/triggers/$TRIGGER'),
     ('POST', '/scheduled_operations'),
+    ('POST', '/verifications'),
+    ('POST', f'/providers/{PROVIDER}/checkpoints/action'),
 ]
 
 
 @pytest.mark.parametrize('body', [*BODIES, b'[' * 5000, b'{"plan":' * 500 + b'1' + b'}' * 500])
 @pytest.mark.parametrize(('verb', 'path'), WRITES)
 def test_a_body_is_refused_when_it_is_no_object(world: World, verb: str, path: str, body: bytes) -> None:
-    named = 'body/plan/restore/checkpoint/os/quota/status/trigger/scheduled'
+    named = 'body/plan/restore/verification/copy/checkpoint/os/quota/status/trigger/scheduled'
     _refused(world, verb, '/'.join(world.filled(part) for part in path.split('/')), body, named, **ADMIN)
 
 
@@ -421,8 +454,8 @@ QUERIES = [
     *['sort_key=x', 'sort_dir=up', 'sort=id&sort_key=id', 'sort=id&sort_dir=asc'],
     *[f'marker={value}' for value in (NOWHERE, 'x', '%00', LONG, '%27', '1 OR 1=1')],
 ]
-LISTS = ['/plans', '/restores', '/operation_logs', f'/providers/{SHARES}/checkpoints', '/providers', '/triggers']
-LISTS += ['/scheduled_operations']
+LISTS = ['/plans', '/restores', '/verifications', '/operation_logs', f'/providers/{SHARES}/checkpoints', '/providers']
+LISTS += ['/triggers', '/scheduled_operations']
 
 
 @pytest.mark.parametrize('query', QUERIES)
@@ -448,16 +481,17 @@ def test_instances_are_refused_when_parameters_are_no_object(world: World, value
 
 
 IDS = ['x', '..', 'a b', '%00', '%27', 'x' * 300]
-ITEMS = ['/plans/{}', '/restores/{}', '/operation_logs/{}', '/operation_logs/{}/resources', '/providers/{}']
+ITEMS = ['/plans/{}', '/restores/{}', '/verifications/{}', '/operation_logs/{}', '/operation_logs/{}/resources']
+ITEMS += ['/providers/{}', '/triggers/{}', '/scheduled_operations/{}']
 QUOTAS = ['/quotas/{}', '/quotas/{}/detail', '/quotas/{}/defaults']
-ITEMS += ['/triggers/{}', '/scheduled_operations/{}']
 
 
 @pytest.mark.parametrize('id', [*IDS, NOWHERE])
 @pytest.mark.parametrize('path', [*ITEMS, f'/providers/{SHARES}/checkpoints/{{}}', '/providers/{}/checkpoints'])
 def test_an_item_is_refused_when_its_id_is_bad(world: World, path: str, id: str) -> None:
-    fields = ('plan', 'restore', 'operation_log', 'provider', 'checkpoint', 'trigger', 'scheduled_operation')
-    _refused(world, 'GET', path.format(id), None, '/'.join(f'{name}_id' for name in fields))
+    nouns = ['plan', 'restore', 'verification', 'operation_log', 'provider', 'checkpoint']
+    nouns += ['trigger', 'scheduled_operation']
+    _refused(world, 'GET', path.format(id), None, '/'.join(f'{name}_id' for name in nouns))
 
 
 @pytest.mark.parametrize('id', [*IDS, 'detail', f'{OTHER}x'])

@@ -25,7 +25,7 @@ ITEMS = 30
 
 @pytest.fixture(scope='module', params=databases.KINDS)
 def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Plans, checkpoints, restores and operation logs of two projects; several share a time, a name, a status."""
+    """Plans, checkpoints, restores, verifications and logs of two projects; several share a time, a name, a status."""
     folder = tmp_path_factory.mktemp('database')
     with databases.temporary(request.param, folder) as url, fixtures.service(url) as made:
         with engine.writing():
@@ -46,6 +46,9 @@ def _fill(number: int, project: str) -> None:
     repository.update(models.CheckpointRecord, checkpoint, {'created_at': at})
     restore = models.Restore(id=_id(), checkpoint_id=checkpoint, status=('success', 'fail')[number % 2], **common)
     repository.create(restore)
+    verification = models.Verification(id=_id(), checkpoint_id=checkpoint, status=restore.status, **common)
+    verification.resources_status = {'T#old': 'available'}  # as Karbor 1.6 left it: without an operation
+    repository.create(verification)
     log = models.OperationLog(id=_id(), operation_type='restore', restore_id=restore.id, **common)
     log.status, log.status_details, log.started_at = ('restored', 'error-restoring')[number % 2], 'first cause', at
     repository.create(log)
@@ -73,6 +76,7 @@ LISTS = {
     'plans': ('/plans', ['id', 'name', 'status', 'created_at']),
     'checkpoints': (f'/providers/{PROVIDER}/checkpoints', ['id', 'name', 'status', 'created_at']),
     'restores': ('/restores', ['id', 'name', 'status', 'created_at']),
+    'verifications': ('/verifications', ['id', 'name', 'status', 'created_at']),
     'operation_logs': ('/operation_logs', ['id', 'name', 'status', 'created_at']),
     'triggers': ('/triggers', ['id', 'name', 'status', 'created_at']),
     'operations': ('/scheduled_operations', ['id', 'name', 'status', 'created_at']),
@@ -189,6 +193,13 @@ def test_restores_tell_what_their_operations_tell(service: Service) -> None:
     assert restore['status_details'] == 'first cause'
     assert restore['resource_status'] == {'T#old': 'error'}
     assert restore['resources_status'] == {'T#new': 'error'}
+
+
+def test_verifications_of_karbor_1_6_tell_what_it_has_left(service: Service) -> None:
+    shown = service.get('/verifications?limit=1').json['verifications'][0]
+    assert (shown['resources_status'], shown['resources_reason']) == ({'T#old': 'available'}, {})
+    found = service.get(f'/verifications/{shown["id"]}').json['verification']
+    assert (found['resources'], found['status_details'], found['parameters']) == ([], None, {})
 
 
 @contextmanager

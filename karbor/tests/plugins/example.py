@@ -109,6 +109,29 @@ class RemoveCopy(Work):
         return {}
 
 
+class CopyAgain(CopyNote):
+    """Copy: makes another copy of the one that a checkpoint has, for the checkpoint that is its copy."""
+
+    def start(self, work: Assignment) -> dict[str, Any]:
+        assert work.source is not None  # a copy has one
+        first, copy = work.source.get_json('metadata')['copy'], self._copy(work)
+        shutil.copyfile(copy.with_name(first), copy)
+        return {'copy': copy.name}
+
+
+class LookAtCopy(Work):
+    """Verify: looks whether the copy is there, and changes nothing."""
+
+    service = 'notes'
+    repeatable = True
+
+    def start(self, work: Assignment) -> dict[str, Any]:
+        copy = work.section.get_json('metadata')['copy']
+        if not Path(self.config.notes_plugin.copies_path, copy).exists():
+            raise exception.BackendFault('not_found', self.service, detail=f'copy {copy} does not exist any more')
+        return {}
+
+
 class NotesProtection(Protection):
     """How notes are protected: a class for each operation. What is None cannot be done."""
 
@@ -118,6 +141,8 @@ class NotesProtection(Protection):
     protect = CopyNote
     restore = RestoreNote
     delete = RemoveCopy
+    verify = LookAtCopy
+    copy = CopyAgain
 
     @classmethod
     def restore_schema(cls, resource_type: str) -> dict[str, Any]:

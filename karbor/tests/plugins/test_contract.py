@@ -93,6 +93,47 @@ def test_verify_tells_when_the_copy_is_gone(real: Case, driver: Driver) -> None:
     assert 'request req-' in str(state.details)
 
 
+def test_verify_tells_when_the_copy_has_failed(real: Case, driver: Driver) -> None:
+    driver.run(real, 'protect')
+    (copy,) = real.copies().values()
+    copy.status = 'error' if real.service == 'manila' else 'FAILED'
+    state = driver.run(real, 'verify')
+    assert state.word == 'error'
+    assert str(state.details).startswith('failed: ')
+    assert f'{copy.id} is {copy.status}' in str(state.details)
+
+
+def test_verify_tells_when_the_copy_is_one_of_another_resource(real: Case, driver: Driver) -> None:
+    driver.run(real, 'protect')
+    noted = driver.section(real.resource).get_json('metadata')
+    key = 'share_id' if real.service == 'manila' else 'instance_id'
+    driver.section(real.resource).put_json('metadata', noted | {key: 'another'})
+    state = driver.run(real, 'verify')
+    assert state.word == 'error'
+    assert str(state.details).startswith('unsafe: ')
+    assert f'is {real.resource.id}, not another' in str(state.details)
+
+
+def test_verify_is_no_copy_when_the_bank_has_lost_it(real: Case, driver: Driver) -> None:
+    driver.run(real, 'protect')
+    driver.section(real.resource).delete('metadata')
+    with pytest.raises(exception.BankObjectNotFound):
+        driver.run(real, 'verify')
+
+
+def test_verify_changes_nothing_and_can_be_repeated(sandbox: Sandbox, case: Case, driver: Driver) -> None:
+    driver.run(case, 'protect')
+    before = {id: case.content(id) for id in case.copies()}
+    objects = dict(driver.section(case.resource).get_json('metadata')) if case.copy_route else {}
+    sandbox.faults.forget_calls()
+    for _ in range(2):
+        assert driver.run(case, 'verify').word == 'active'
+    asked = [route for calls in sandbox.faults.calls().values() for route in calls]
+    assert all(route.startswith('GET ') or 'auth/tokens' in route for route in asked)
+    assert {id: case.content(id) for id in case.copies()} == before
+    assert not case.copy_route or driver.section(case.resource).get_json('metadata') == objects
+
+
 def test_schemas_are_schemas_and_require_nothing(case: Case) -> None:
     for type in case.plugin.resource_types:
         for kind in ('options_schema', 'restore_schema', 'verify_schema', 'saved_info_schema'):

@@ -224,3 +224,31 @@ def test_the_schemas_take_what_seed_and_karbor_1_6_took() -> None:
     restore = database.TroveBackup.restore_schema(database.TYPE)['properties']
     assert set(options) == {'backup_name', 'description'}
     assert set(restore) == {'restore_name', 'restore_description'}
+
+
+@pytest.mark.parametrize(
+    'noted, told',
+    [
+        ({'size': 1e-9}, 'GB, more than the 1e-09 GB of the volume'),
+        ({'datastore': {'type': 'oracle'}}, 'its datastore is mysql, not oracle'),
+        ({'datastore': 'oracle'}, 'its datastore is mysql, not oracle'),
+    ],
+)
+def test_verify_tells_what_is_not_as_it_was(sandbox: Sandbox, driver: Driver, noted: dict[str, Any], told: str) -> None:
+    case = of_database(sandbox)
+    driver.run(case, 'protect')
+    section = driver.section(case.resource)
+    section.put_json('metadata', section.get_json('metadata') | noted)
+    state = driver.run(case, 'verify')
+    assert state.word == 'error' and told in str(state.details)
+
+
+@pytest.mark.parametrize('status', ['BUILDING', 'DELETE_FAILED', 'COMPLETED'])
+def test_verify_waits_for_a_busy_backup_only(sandbox: Sandbox, driver: Driver, status: str) -> None:
+    case = of_database(sandbox)
+    driver.run(case, 'protect')
+    (backup,) = case.copies().values()
+    backup.status = status
+    work, assignment = driver.work(case, 'verify'), driver.assignment(case, 'verify')
+    state = work.poll(assignment, work.start(assignment))
+    assert state.word == {'BUILDING': 'build', 'COMPLETED': 'active'}.get(status, 'error')

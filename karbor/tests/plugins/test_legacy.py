@@ -19,10 +19,9 @@ from karbor import exception
 from karbor.clients import Cloud
 from karbor.context import RequestContext
 from karbor.db import migration, models, repository
-from karbor.objects.operation_log import OperationLog
 from karbor.objects.restore import Restore
 from karbor.plugins.interface import Resource
-from karbor.protection import board, run
+from karbor.protection import run
 from karbor.protection.protectables import Protectables
 from karbor.protection.provider import Providers
 from karbor.tests.databases import connected
@@ -74,23 +73,6 @@ class LegacyService(Service):
         self.context = RequestContext(project_id='project', user_id='user', roles=['member'], auth_token='token')
         self.conductor = self.worker()
         self.conductor.start()
-
-    def verify(self, checkpoint_id):
-        row = repository.get(models.CheckpointRecord, checkpoint_id)
-        operation = OperationLog.new(
-            project_id='project',
-            operation_type='verify',
-            checkpoint_id=checkpoint_id,
-            plan_id=row.plan_id,
-            provider_id=FIRST,
-            status='in_progress',
-            user_id='user',
-            **board.posted(resumable=True),
-        )
-        operation.create()
-        self.conductor.post(operation.id)
-        assert self.conductor.wait_idle(20)
-        return operation.id
 
 
 @pytest.fixture(scope='module')
@@ -318,18 +300,38 @@ def test_a_failed_protect_tells_the_plugins_reason_and_what_it_left(service, fol
 
 def test_verify_reports_words_and_an_error_without_exception_counts(service, folder):
     checkpoint_id, _ = service.protect((CARTRIDGE, 'a'), (CARTRIDGE, 'b'))
-    assert operation(service.verify(checkpoint_id)).status == 'success'
+    assert operation(service.verify(checkpoint_id)[1]).status == 'success'
     (folder / 'b-copy1').unlink()
-    verifying = service.verify(checkpoint_id)
+    verifying = service.verify(checkpoint_id)[1]
     found = rows(verifying)
     assert (found['a'].status, found['b'].status) == ('active', 'error')
     assert 'the copy is not-found' in found['b'].status_details
     assert (operation(verifying).status, 'may be left' in operation(verifying).error_info) == ('fail', False)
 
 
+def test_a_copy_is_made_by_the_copy_operation(service, folder):
+    source, _ = service.protect((CARTRIDGE, 'a'), parameters={CARTRIDGE: {'label': 'first'}})
+    ((copy, copying),) = service.copy(source, parameters={CARTRIDGE: {'label': 'second'}})
+    assert (state(copy), operation(copying).status, operation(copying).error_info) == ('available', 'available', None)
+    noted = {id: service.provider.bank.get_json(f'/checkpoints/{id}/resource-data/a/metadata') for id in (source, copy)}
+    assert [noted[id]['label'] for id in (source, copy)] == ['first', 'second']
+    assert noted[source]['copy'] != noted[copy]['copy']
+    service.delete(source)
+    assert operation(service.verify(copy)[1]).status == 'success'
+
+
+def test_what_a_failed_copy_has_made_is_told(service, folder):
+    source, _ = service.protect((CARTRIDGE, 'a'))
+    (folder / 'jam-again-a-copy1-copy1').touch()
+    ((copy, copying),) = service.copy(source)
+    assert (state(copy), state(source)) == ('error', 'available')
+    assert 'the tape is jammed' in operation(copying).error_info
+    assert operation(copying).error_info.endswith(f'may be left: what was made for {CARTRIDGE} a')
+
+
 def test_a_missing_getter_is_told_clearly(service, folder):
     checkpoint_id, _ = service.protect((VAULT, 'vault1'))
-    verifying = service.verify(checkpoint_id)
+    verifying = service.verify(checkpoint_id)[1]
     assert operation(verifying).status == 'fail'
     assert operation(verifying).error_info.startswith(f'unsupported: no loaded plugin can verify {VAULT} vault1')
 

@@ -220,6 +220,43 @@ def test_a_restore_is_a_fault_of_the_bank_when_its_notes_are_broken(
             driver.run(case, operation)
 
 
+@pytest.mark.parametrize(
+    'noted, told',
+    [({'size': 3}, 'its size in GiB is 1, not 3'), ({'share_proto': 'CIFS'}, 'its protocol is NFS, not CIFS')],
+)
+def test_verify_tells_what_is_not_as_it_was(sandbox: Sandbox, driver: Driver, noted: dict[str, Any], told: str) -> None:
+    case = of_share(sandbox)
+    driver.run(case, 'protect')
+    section = driver.section(case.resource)
+    section.put_json('metadata', section.get_json('metadata') | noted)
+    state = driver.run(case, 'verify')
+    assert state.word == 'error' and told in str(state.details)
+
+
+@pytest.mark.parametrize('lost', ['size', 'share_proto', 'snapshot_id'])
+def test_verify_is_a_fault_of_the_bank_when_a_restore_would_lack_something(
+    sandbox: Sandbox, driver: Driver, lost: str
+) -> None:
+    case = of_share(sandbox)
+    driver.run(case, 'protect')
+    section = driver.section(case.resource)
+    section.put_json('metadata', {k: v for k, v in section.get_json('metadata').items() if k != lost})
+    with pytest.raises(exception.BankError):
+        driver.run(case, 'verify')
+
+
+@pytest.mark.parametrize('status', ['creating', 'deleting', 'error_deleting', 'available'])
+def test_verify_waits_for_a_busy_snapshot_only(sandbox: Sandbox, driver: Driver, status: str) -> None:
+    case = of_share(sandbox)
+    driver.run(case, 'protect')
+    (snapshot,) = case.copies().values()
+    snapshot.status = status
+    work, assignment = driver.work(case, 'verify'), driver.assignment(case, 'verify')
+    state = work.poll(assignment, work.start(assignment))
+    words = {'creating': 'build', 'available': 'active'}
+    assert state.word == words.get(status, 'error')
+
+
 def test_the_share_is_reverted_in_place_when_its_own_id_is_wanted(sandbox: Sandbox, driver: Driver) -> None:
     case = of_share(sandbox)
     before = case.content(case.resource.id)

@@ -3,15 +3,25 @@
 
 from oslo_versionedobjects import fixture
 
-from karbor.objects import base, checkpoint, operation_log, plan, restore, scheduled_operation, trigger
+from karbor.objects import (
+    base,
+    checkpoint,
+    operation_log,
+    plan,
+    restore,
+    scheduled_operation,
+    trigger,
+    verification,
+)
 
 FINGERPRINTS = {
     'Checkpoint': '1.0-a0c985cc9750a29e5472a559bb3ae392',
-    'OperationLog': '1.0-ba5067f0f07bf27d259aa6af6a4101fc',
+    'OperationLog': '1.1-c7dfefa6160284a0d91f5ab21b2b4b5f',
     'Plan': '1.0-7560f23828f59da1455c89383a1702dc',
     'Restore': '1.0-fecbc0677a8df69880a5fb0336e68ee5',
     'ScheduledOperation': '1.0-89bc0b50e100a08b354f3b498d6a827f',
     'Trigger': '1.0-26bab480d423dff03c5ff8a8ae7eacac',
+    'Verification': '1.0-a6f3e667c8145a99d8ca700e139adda0',
 }
 
 
@@ -37,5 +47,6 @@ def test_every_object_has_a_table_for_its_fields():
         restore.Restore,
         scheduled_operation.ScheduledOperation,
         trigger.Trigger,
+        verification.Verification,
     ):
         assert set(module_class.fields) <= set(module_class.model.__table__.c.keys())

@@ -9,6 +9,7 @@ from karbor import exception, submission
 from karbor.db import models, repository
 from karbor.objects.plan import Plan
 from karbor.objects.restore import Restore
+from karbor.objects.verification import Verification
 from karbor.rpc import transport
 from karbor.tests.unit.protection import backend as backends
 from karbor.tests.unit.protection.service import PROVIDER, Service
@@ -124,10 +125,49 @@ def test_a_request_that_arrives_twice_is_accepted_once(service):
     assert service.conductor.wait_idle(10)
     submission.restore(service.context, Restore.new(provider_id=PROVIDER, checkpoint_id=checkpoint.id, parameters={}))
     assert service.conductor.wait_idle(10)
+    verification = Verification.new(provider_id=PROVIDER, checkpoint_id=checkpoint.id, parameters={})
+    assert submission.verify(service.context, verification).status == 'in_progress'
+    assert service.conductor.wait_idle(10)
+    copies = submission.copy(service.context, Plan.get(checkpoint.plan_id), [checkpoint.id], {})
+    assert list(copies) == [checkpoint.id]
+    assert service.conductor.wait_idle(10)
     submission.delete(service.context, checkpoint)
     assert service.conductor.wait_idle(10)
     known = repository.find(models.OperationLog, ['operation_type', 'status'], sort=[('operation_type', 'asc')])
-    assert [tuple(row) for row in known] == [('delete', 'deleted'), ('protect', 'available'), ('restore', 'restored')]
+    assert [tuple(row) for row in known] == [
+        ('copy', 'available'),
+        ('delete', 'deleted'),
+        ('protect', 'available'),
+        ('restore', 'restored'),
+        ('verify', 'success'),
+    ]
+    assert repository.count(models.CheckpointRecord) == 2
+
+
+def test_several_copies_whose_answer_was_lost_are_found_and_accepted_once(service):
+    end = served(Mute(service.manager()))
+    plan_ = plan()
+    sources = [submission.protect(service.context, plan_).id for _ in range(2)]
+    assert service.conductor.wait_idle(10)
+    copies = submission.copy(service.context, plan_, sources, {})
+    assert service.conductor.wait_idle(10)
+    found = [repository.get(models.CheckpointRecord, id).checkpoint_status for id in copies.values()]
+    assert found == ['available', 'available']
+    assert submission.copy(service.context, plan_, [], {}) == {}
+    end.deaf = True
+    with pytest.raises(exception.ServiceUnavailable):
+        submission.copy(service.context, plan_, sources, {})
+    assert repository.count(models.CheckpointRecord) == 4
+
+
+def test_several_copies_that_come_too_late_are_none(service):
+    plan_ = plan()
+    sources = [service.protect(('Leaf', name))[0] for name in 'ab']
+    late = served(Late(service.manager()))
+    with pytest.raises(exception.ServiceUnavailable):
+        submission.copy(service.context, plan_, sources, {})
+    late.hear()
+    assert repository.count(models.CheckpointRecord) == repository.count(models.OperationLog) == 2
 
 
 def test_a_request_that_was_refused_is_not_accepted_when_it_arrives_late(service):

@@ -108,6 +108,34 @@ class Removed(Work):
             return (work.protected or {}).get('object')
 
 
+class Verified(Work):
+    """Looks whether what protect made is still there."""
+
+    service = 'backend'
+    repeatable = True
+    poll_interval = 0.05
+    backend: ClassVar[Backend]
+
+    def start(self, work):
+        self.backend.called('look', work.resource.id)
+        return {'object': work.section.get_json('metadata')['object']}
+
+    def poll(self, work, handle):
+        self.backend.called('poll', work.resource.id)
+        if self.backend.gate is not None and not self.backend.gate.is_set():
+            return State('verifying', progress=30)
+        is_there = handle['object'] in self.backend.objects
+        return State('available') if is_there else State('error', 'the object is gone')
+
+
+class Copied(Made):
+    """Makes another object of the one that protect made."""
+
+    def start(self, work):
+        self.backend.called('copy', work.source.get_json('metadata')['object'])
+        return super().start(work)
+
+
 def protection(backend: Backend, types=('Leaf',), restored=Restored, name='Leaves') -> type[Protection]:
     """A protection plugin class on ``backend``."""
 
@@ -119,6 +147,8 @@ def protection(backend: Backend, types=('Leaf',), restored=Restored, name='Leave
         'protect': bound(Made),
         'restore': bound(restored),
         'delete': bound(Removed),
+        'verify': bound(Verified),
+        'copy': bound(Copied),
     }
     return type(name, (Protection,), members)
 

@@ -8,6 +8,7 @@ from oslo_config import cfg
 from karbor.context import RequestContext
 from karbor.objects.plan import Plan
 from karbor.objects.restore import Restore
+from karbor.objects.verification import Verification
 from karbor.plugins.banks.memory import MemoryBank
 from karbor.plugins.interface import Protectable, Resource
 from karbor.protection import manager as managers
@@ -94,6 +95,24 @@ class Service:
         if wait:
             assert self.conductor.wait_idle(20)
         return restore.id, operation
+
+    def verify(self, checkpoint, wait=True):
+        verification = Verification.new(provider_id=PROVIDER, checkpoint_id=checkpoint, parameters={})
+        operation = str(uuid.uuid4())
+        self.manager().verification(self.context, verification, operation)
+        if wait:
+            assert self.conductor.wait_idle(20)
+        return verification.id, operation
+
+    def copy(self, *checkpoints, wait=True, parameters=None, context=None):
+        """(checkpoint, operation) of each new copy."""
+        plan = Plan.new(name='plan', provider_id=PROVIDER, project_id='project')
+        made = [(id, str(uuid.uuid4()), str(uuid.uuid4())) for id in checkpoints]
+        copies = [dict(zip(('checkpoint_id', 'copy_id', 'operation_id'), ids, strict=True)) for ids in made]
+        self.manager().copy(context or self.context, plan, copies, parameters or {})
+        if wait:
+            assert self.conductor.wait_idle(20)
+        return [ids[1:] for ids in made]
 
     def delete(self, checkpoint, wait=True):
         operation = str(uuid.uuid4())

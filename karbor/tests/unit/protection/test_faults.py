@@ -404,7 +404,7 @@ def test_reports_of_one_resource_leave_the_others_alone(make):
     restore_id, operation_id = service.restore(checkpoint_id)
     Restore.get(restore_id).update_resource_status('Leaf', 'a', 'error', 'reason')
     assert (rows(operation_id)['a'].status, rows(operation_id)['b'].status) == ('error', 'active')
-    maps = operation_resource.maps(operation_resource.of_restores([restore_id]), 'restore')
+    maps = operation_resource.maps(operation_resource.of_operations([operation_id]), 'restore')
     assert maps['resource_reason'] == {'Leaf#a': 'reason'}
 
 

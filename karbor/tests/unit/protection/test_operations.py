@@ -230,7 +230,7 @@ def test_a_restore_tells_the_new_ids(service):
     restore_id, operation_id = service.restore(checkpoint_id)
     assert Restore.get(restore_id).status == 'success'
     assert operation(operation_id).status == 'restored'
-    shown = operation_resource.maps(operation_resource.of_restores([restore_id]), 'restore')
+    shown = operation_resource.maps(operation_resource.of_operations([operation_id]), 'restore')
     new_id = rows(operation_id)['a'].new_id
     assert shown['resources_status'] == {f'Leaf#{new_id}': 'available'}
     assert shown['resource_status'] == {'Leaf#a': 'available'}
@@ -261,7 +261,7 @@ def test_a_plugin_reports_through_the_restore(database, backend):
     until(lambda: (rows(operation_id).get('a') or models.OperationResource()).new_id == 'new-one')
     backend.gate.set()
     assert service.conductor.wait_idle(10)
-    shown = operation_resource.maps(operation_resource.of_restores([restore.id]), 'restore')
+    shown = operation_resource.maps(operation_resource.of_operations([operation_id]), 'restore')
     assert shown['resources_status'] == {'Leaf#new-one': 'available'}
     assert shown['resource_status'] == {'Leaf#a': 'available'}
     service.conductor.stop(5)

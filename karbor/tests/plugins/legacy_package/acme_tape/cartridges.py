@@ -110,6 +110,25 @@ class Verify(Base):
             utils.update_resource_verify_result(verify, CARTRIDGE, resource.id, 'error', 'the copy is %s' % status)
 
 
+class Copy(Base):
+    kind = 'copy'
+
+    def on_main(self, checkpoint, resource, context, parameters, checkpoint_copy, **kwargs):
+        self._note('on_main', resource)
+        assert (checkpoint.status, checkpoint_copy.status) == ('available', 'copying')
+        assert checkpoint.id != checkpoint_copy.id
+        noted = checkpoint.get_resource_bank_section(resource.id).get_object('metadata')
+        section = checkpoint_copy.get_resource_bank_section(resource.id)
+        section.update_object('status', 'copying')
+        self.copy = self._library.create('again-%s' % noted['copy'])
+        if not self._wait(self.copy):
+            raise exception.CreateResourceFailed(
+                name='Tape', reason=_('the tape is jammed'), resource_id=resource.id, resource_type=CARTRIDGE
+            )
+        section.update_object('metadata', {'copy': self.copy, 'label': parameters.get('label', noted['label'])})
+        section.update_object('status', 'available')
+
+
 class Delete(Base):
     kind = 'delete'
 
@@ -166,3 +185,6 @@ class CartridgePlugin(protection_plugin.ProtectionPlugin):
 
     def get_delete_operation(self, resource):
         return Delete(self._config)
+
+    def get_copy_operation(self, resource):
+        return Copy(self._config)
