@@ -22,7 +22,7 @@ from taskflow.patterns import linear_flow
 from karbor import exception, statuses
 from karbor.db import engine, models, repository
 from karbor.plugins.interface import Hook, Resource
-from karbor.protection import checkpoint, cleanup, graph
+from karbor.protection import checkpoint, cleanup, events, graph
 from karbor.protection.patience import waiting
 from karbor.protection.run import Interrupted, OperationFailed, Run, first_cause, told
 from karbor.protection.wave import Wave
@@ -83,6 +83,7 @@ class Begin(Step):
         started = run.operation.started_at or timeutils.utcnow()
         with run.guarded(status=statuses.running(run.operation_type), started_at=started, status_details='started'):
             run.operation.started_at = started
+        events.started(run.operation)
         if run.operation_type == OperationType.PROTECT:
             checkpoint.write_new(run.bank, run.checkpoint, installation_id=run.installation_id)
 
@@ -221,6 +222,7 @@ def finish(run: Run, reason: str | None) -> None:
         if reason is None and run.operation_type != OperationType.DELETE:  # whose copies are gone
             run.check_cancelled()
         write_end(run.operation, reason, timeutils.utcnow(), extra_info)
+    events.ended(run.id)
 
 
 def write_end(operation: models.OperationLog, reason: str | None, now: Any, extra_info: Any = None) -> None:

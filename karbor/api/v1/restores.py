@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from karbor import exception, parameters, policies, submission
-from karbor.api import listing, published, schema, views
+from karbor.api import events, listing, published, schema, views
 from karbor.api.method import Call, method
 from karbor.api.v1 import resources
 from karbor.db import models, repository
@@ -66,7 +66,16 @@ def index(call: Call) -> dict[str, Any]:
     return RESTORES.reply(call, _views(RESTORES.read(call, COLUMNS)))
 
 
-@method('restore:create', body=CREATE, reply=schema.reply('restore', **SHOWN))
+@method(
+    'restore:create',
+    body=CREATE,
+    reply=schema.reply('restore', **SHOWN),
+    event=events.Event(
+        'restore_create',
+        parameters=events.given('restore', 'parameters'),
+        checkpoint_id=events.given('restore', 'checkpoint_id'),
+    ),
+)
 def create(call: Call) -> dict[str, Any]:
     """Restore an available checkpoint: the reply is the restore, in `in_progress`."""
     given = call.body['restore']
@@ -75,13 +84,14 @@ def create(call: Call) -> dict[str, Any]:
     _check_checkpoint(call, provider.id, given['checkpoint_id'])
     options = parameters.checked(given['parameters'], provider.schemas['restore_schema'], (), 'restore/parameters')
     restore = Restore.new(
+        id=call.id,
         project_id=call.context.project_id,
         provider_id=provider.id,
         checkpoint_id=given['checkpoint_id'],
         parameters=options,
         status=RestoreStatus.IN_PROGRESS,
     )
-    accepted = submission.restore(call.context, restore)
+    accepted = submission.restore(call.context, restore, call.again)
     return {'restore': submission.patiently(lambda: _views(_rows(accepted.id))[0])}
 
 
