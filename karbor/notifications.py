@@ -73,6 +73,7 @@ class _Sender:
                 self._notifier.prepare(publisher_id=publisher_id).info({}, event_type, payload)
             except Exception:  # noqa: BLE001  whatever a driver raises, the next notification may be sent
                 LOG.exception('The notification %s could not be sent.', event_type)
+            self._queue.task_done()
 
 
 _sender: _Sender | None = None
@@ -143,8 +144,11 @@ def _notifier(conf: cfg.ConfigOpts, drivers: set[str]) -> messaging.Notifier:
             raise exception.ConfigurationError(reason=reason)
         url = 'fake://'
     try:
-        return messaging.Notifier(messaging.get_notification_transport(conf, url))
+        notifier = messaging.Notifier(messaging.get_notification_transport(conf, url))
     except (messaging.DriverLoadFailure, messaging.InvalidTransportURL) as fault:
         # The text of either holds the URL, and so the password.
         reason = f'nothing can be made of the transport_url of notifications ({type(fault).__name__})'
         raise exception.ConfigurationError(reason=reason) from fault
+    if notifier.retry == -1:  # for ever; but oslo.messaging 18, as long as it has no connection, takes it for not once
+        notifier.retry = None
+    return notifier
