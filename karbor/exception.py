@@ -113,6 +113,11 @@ class OperationInvalidState(Conflict):
     message = '%(operation_type)s operation %(id)s is %(state)s; %(needed)s.'
 
 
+class RequestUnderWay(Conflict):
+    message = '%(header)s: the first request with this key is still under way; try again later.'
+    retry_after = 1
+
+
 class PlanInUse(Conflict):
     message = 'Plan %(id)s is used by scheduled operation %(blocker)s.'
 
@@ -123,6 +128,16 @@ class TriggerInUse(Conflict):
 
 class ProtectableInvalidStatus(Conflict):
     message = '%(type)s %(id)s is %(status)s and cannot be protected now.'
+
+
+class PreconditionFailed(KarborError):
+    code = 412
+    message = '%(header)s: %(reason)s'
+
+
+class IdempotencyKeyReused(KarborError):
+    code = 422
+    message = '%(header)s: this key was used for another request; a new request needs a new key.'
 
 
 class BodyTooLarge(KarborError):

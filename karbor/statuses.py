@@ -40,6 +40,10 @@ class OperationType(StrEnum):
     COPY = 'copy'
 
 
+# The details of an operation that waits to be begun, the first time or by a retry.
+ACCEPTED, ACCEPTED_AGAIN = 'accepted', 'accepted again'
+
+
 class ResourceStatus(StrEnum):
     """What a resource of an operation is in (seed 001): null where the plugin does not report."""
 

@@ -81,7 +81,7 @@ def _call(name: str, verb: str, path: str, method: Method, texts: Texts) -> Iter
     title = (method.function.__doc__ or '').strip().split('\n\n')[0].replace('\n    ', ' ')
     heading = f'{verb} {path}'
     yield from (heading, '=' * len(heading), '', re.sub('`+', '``', title), '')
-    yield f'Policy: ``{method.policy}``. Answer: {method.status}.'
+    yield f'Policy: ``{method.policy}``. Answer: {method.status}.{_headers(verb, method)}'
     yield ''
     variables = {part[1:-1]: {'type': 'string'} for part in path.split('/') if part.startswith('{')}
     yield from _table('In the path', variables, set(variables), name, texts)
@@ -105,6 +105,13 @@ def _body(name: str, body: Mapping[str, Any], texts: Texts) -> Iterator[str]:
     else:
         title, fields, required = 'In the body', body['properties'], body['required']
     yield from _table(title, fields, set(required), name, texts)
+
+
+def _headers(verb: str, method: Method) -> str:
+    told = ' Heeds :ref:`Idempotency-Key <repeats>`.' if verb == 'POST' else ''
+    if method.tagged and verb != 'POST':
+        told += f' Heeds :ref:`{"If-None-Match" if verb == "GET" else "If-Match"} <tags>`.'
+    return told + (' Its reply has an :ref:`ETag <tags>`.' if method.tagged and method.reply is not None else '')
 
 
 def _shown(reply: Mapping[str, Any]) -> dict[str, Any]:

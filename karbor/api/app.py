@@ -8,7 +8,7 @@ import pecan
 from oslo_config import cfg
 from oslo_middleware import cors, healthcheck, http_proxy_to_wsgi
 
-from karbor.api import authentication, hooks, middleware, pecan_speed, v1
+from karbor.api import authentication, hooks, idempotency, middleware, pecan_speed, v1
 from karbor.api.request import Request, Response
 
 Layer = Callable[[Any], Any]
@@ -31,8 +31,10 @@ class Root:
     @pecan.expose(content_type='application/json')
     def serve(self) -> bytes:
         request = pecan.request
-        pecan.response.status_int = request.route.status
-        return request.route(request, request.variables)
+        answer = request.route(request, request.variables)
+        pecan.response.status_int = answer.status
+        pecan.response.headers.update(answer.headers)
+        return answer.body
 
 
 class JsonHook(pecan.hooks.PecanHook):
@@ -69,9 +71,10 @@ def _layers(conf: cfg.ConfigOpts, api: Any) -> list[Layer]:
     before a token is asked for; what they lead to never looks at the headers that tell who asks.
     """
     layers: list[Layer] = [middleware.RequestId]
+    conditions = ('If-Match', 'If-None-Match')
     cors.set_defaults(
-        allow_headers=['Content-Type', 'X-Auth-Token', 'X-Openstack-Request-Id'],
-        expose_headers=['X-Openstack-Request-Id', 'Retry-After'],
+        allow_headers=['Content-Type', 'X-Auth-Token', 'X-Openstack-Request-Id', *conditions, idempotency.HEADER],
+        expose_headers=['X-Openstack-Request-Id', 'Retry-After', 'ETag', idempotency.REPLAYED],
         allow_methods=['GET', 'POST', 'PUT', 'DELETE'],
     )
     conf.register_opts(cors.CORS_OPTS, 'cors')

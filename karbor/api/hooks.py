@@ -35,21 +35,30 @@ FAULT_NAMES = {
 
 def fault(error: Exception) -> webob.Response:
     """The reply to a request that ended in ``error``: what nobody foresaw is logged, and answered without detail."""
-    known = _known(error)
-    code, body = known.code, {'code': known.code, 'message': statuses.clean(known.text, MESSAGE_LIMIT)}
+    found = known(error)
+    code, body = found.code, {'code': found.code, 'message': told(found)}
     if code == 500:
         LOG.error('A request failed unexpectedly.', exc_info=error)
-        body['message'] = 'The server met an unexpected condition; its log has the details under the request id.'
+    if isinstance(error, engine.PASSING_FAULTS):
+        LOG.error('The database does not answer: %s', error)
     response = webob.Response(status=code, content_type='application/json')
-    if known.retry_after is not None:
-        response.headers['Retry-After'] = str(known.retry_after)
+    if found.retry_after is not None:
+        response.headers['Retry-After'] = str(found.retry_after)
         if code == 413:
-            body['retryAfter'] = str(known.retry_after)
+            body['retryAfter'] = str(found.retry_after)
     response.body = orjson.dumps({FAULT_NAMES.get(code, 'computeFault'): body})
     return response
 
 
-def _known(error: Exception) -> exception.KarborError:
+def told(fault: exception.KarborError) -> str:
+    """What the caller reads of it: of what nobody foresaw only that it was that."""
+    if fault.code == 500:
+        return 'The server met an unexpected condition; its log has the details under the request id.'
+    return statuses.clean(fault.text, MESSAGE_LIMIT) or ''
+
+
+def known(error: Exception) -> exception.KarborError:
+    """``error``, or the fault that it is to the caller."""
     if isinstance(error, exception.KarborError):
         return error
     if isinstance(error, webob.exc.HTTPNotFound):
@@ -59,7 +68,6 @@ def _known(error: Exception) -> exception.KarborError:
     if isinstance(error, webob.request.DisconnectionError):
         return exception.BadRequest('body: the connection ended before it was complete.')
     if isinstance(error, engine.PASSING_FAULTS):
-        LOG.error('The database does not answer: %s', error)
         return exception.ServiceUnavailable(service='database')
     return exception.KarborError()
 

@@ -12,7 +12,8 @@ from oslo_utils import strutils
 from pecan import core
 
 from karbor import exception, policies
-from karbor.api import schema
+from karbor.api import etag, events, idempotency, schema
+from karbor.api.request import Answer, Call
 from karbor.api.schema import Schema
 from karbor.context import RequestContext
 
@@ -20,18 +21,6 @@ CONF = cfg.CONF
 
 # The deepest body that is taken: what is read has to be written again, by libraries with limits of their own.
 MAX_DEPTH = 64
-
-
-@dataclass
-class Call:
-    """What a method gets besides the variables of its path. ``body`` and ``query`` are as their schemas say,
-    None where the method declares none.
-    """
-
-    request: core.Request
-    context: RequestContext
-    body: Any = None
-    query: Any = None
 
 
 @dataclass
@@ -44,6 +33,8 @@ class Method:
     query: dict[str, Schema] | None = None
     reply: Schema | None = None
     status: int = 200
+    event: events.Event | None = None
+    tagged: bool = False
     checks: dict[str, jsonschema.Draft202012Validator] = field(default_factory=dict)
 
     # Tests turn this on: every reply is checked against its schema.
@@ -59,8 +50,8 @@ class Method:
     def public(self) -> bool:
         return self.policy is None
 
-    def __call__(self, request: core.Request, variables: dict[str, str]) -> bytes:
-        """The reply's body. Raises what the caller did wrong as a KarborError."""
+    def __call__(self, request: core.Request, variables: dict[str, str]) -> Answer:
+        """The answer. Raises what the caller did wrong as a KarborError."""
         call = Call(request, request.context)
         if not self.public:
             self._admit(call.context, variables)
@@ -68,8 +59,17 @@ class Method:
             call.query = self._read_query(request)
         if self.body is not None:
             call.body = self._read_body(request)
-        result = self.function(call, **variables)
-        return self._rendered(result)
+        if request.method == 'POST' and idempotency.HEADER in request.headers:
+            return idempotency.once(call, lambda: self._answer(call, variables))
+        return self._answer(call, variables)
+
+    def _answer(self, call: Call, variables: dict[str, str]) -> Answer:
+        with events.told(self.event, call, variables) as results:
+            result = self.function(call, **variables)
+            results.append(result)
+        if etag.is_known(call):
+            return Answer(304, b'', call.headers)
+        return Answer(self.status, self._rendered(result), call.headers)
 
     def _admit(self, context: RequestContext, variables: dict[str, str]) -> None:
         if variables.pop('project_id') != context.project_id:
@@ -117,15 +117,18 @@ def method(
     query: dict[str, Schema] | None = None,
     reply: Schema | None = None,
     status: int = 200,
+    event: events.Event | None = None,
+    tagged: bool = False,
 ) -> Callable[[Callable[..., Any]], Method]:
     """The one decorator of API methods.
 
     ``policy`` is the rule that the caller needs, None for a public method. ``body`` is the schema
     of the body, which the method gets alone; ``query`` maps keys of the query to schemas; ``reply``
     is the schema of what the method returns, which may be anything orjson renders, or None for an
-    empty body.
+    empty body. ``event`` is what notifications tell of it. ``tagged`` replies have an `ETag`, or the request
+    may depend on it: see `etag`.
     """
-    return lambda function: Method(function, policy, body, query, reply, status)
+    return lambda function: Method(function, policy, body, query, reply, status, event, tagged)
 
 
 def _typed(text: str, kind: Any) -> Any:

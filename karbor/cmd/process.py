@@ -21,7 +21,7 @@ from oslo_db import exception as db_exception
 from oslo_log import log
 
 import karbor.native_threads  # noqa: F401  before anything that imports oslo.messaging
-from karbor import exception
+from karbor import exception, notifications
 from karbor.conf import opts
 from karbor.db import engine, models, repository
 from karbor.rpc import transport
@@ -41,6 +41,7 @@ def connect() -> None:
     """Connect this process to database and broker, as its configuration says."""
     engine.configure(CONF)
     transport.init(CONF)
+    notifications.init(CONF)
 
 
 def reread() -> None:
@@ -69,6 +70,7 @@ class Worker(cotyledon.Service):
         why = ''
         try:
             transport.init(CONF)
+            notifications.init(CONF)
             self.service = make()
         except (cfg.Error, exception.ConfigurationError) as fault:
             why = str(fault)
@@ -97,6 +99,7 @@ class Worker(cotyledon.Service):
         self._ending.set()
         if self.service is not None and self._is_begun:
             self.service.stop()
+        notifications.close()
 
 
 def _open_database() -> None:

@@ -22,7 +22,7 @@ from typing import Any
 from oslo_config import cfg
 from oslo_log import log
 
-from karbor import exception
+from karbor import exception, notifications
 from karbor.cmd import process
 from karbor.conf import opts
 
@@ -178,7 +178,7 @@ def _serve(arguments: argparse.Namespace, state: Path, sandbox: Any, stopped: th
     except Exception:  # noqa: BLE001  raised again: whoever started it reads one line of it, the log has where it comes from
         log.getLogger(__name__).exception('karbor-standalone cannot start.')
         raise
-    with _running(*services):
+    with contextlib.closing(notifications), _running(*services):
         if sandbox:
             sandbox.karbor_url = f'http://127.0.0.1:{server.port}'
         print(json.dumps(_ready(server, sandbox)), flush=True)

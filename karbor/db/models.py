@@ -358,6 +358,26 @@ class Installation(Base):
     tidied_at: orm.Mapped[Time | None]
 
 
+class IdempotencyKey(Base):
+    """A POST that came with `Idempotency-Key`, and its answer once there is one.
+
+    ``id`` is a digest of project, user and key, ``request`` one of what was asked. What the request makes gets its ids
+    from ``source``. ``attempt`` has the key until ``claimed_until``. ``status`` is None until the answer is known.
+    """
+
+    __tablename__ = 'idempotency_keys'
+    __table_args__ = _table(sa.Index('ix_idempotency_keys_created', 'created_at'))
+    id: orm.Mapped[Word] = orm.mapped_column(primary_key=True)
+    request: orm.Mapped[Word]
+    source: orm.Mapped[Ref]
+    attempt: orm.Mapped[int] = orm.mapped_column(default=1)
+    claimed_until: orm.Mapped[Time]
+    status: orm.Mapped[int | None]
+    headers: orm.Mapped[Document | None]
+    body: orm.Mapped[Long | None]
+    created_at: orm.Mapped[Time] = orm.mapped_column(default=timeutils.utcnow)
+
+
 class Quota(Kept, Base):
     __tablename__ = 'quotas'
     __table_args__ = _table(sa.UniqueConstraint('project_id', 'resource', name='uniq_quotas_project_resource'))

@@ -7,12 +7,14 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import sqlalchemy as sa
+from oslo_utils import timeutils
 from sqlalchemy import orm
 
 from karbor.db import engine, folding, models
 from karbor.statuses import CheckpointStatus
 
-OPERATION, CHECKPOINT = models.OperationLog, models.CheckpointRecord
+OPERATION, CHECKPOINT, KEY = models.OperationLog, models.CheckpointRecord, models.IdempotencyKey
+KEPT = datetime.timedelta(hours=24)  # an answer, for whoever asks again with the same Idempotency-Key
 BATCH = 500  # rows of one transaction, so that others get their turn
 
 # Rows that have no life without the one they belong to, whether or not they are marked themselves.
@@ -26,7 +28,7 @@ _PARTS: dict[type[models.Base], list[tuple[type[models.Base], str]]] = {
 def purge(before: datetime.datetime) -> dict[str, int]:
     """Table -> how many of its rows are gone: those marked as deleted at a time earlier than ``before`` (naive UTC),
     and the operations that had ended before it, with their restores and verifications, of checkpoints that are deleted
-    or unknown.
+    or unknown; and the answers that `forget_keys` takes away.
 
     A deleted checkpoint goes with the last of its operations. Everything of a checkpoint that is still there stays. A
     row that another one still refers to stays. Children go before their parents, in transactions of `BATCH` rows.
@@ -38,7 +40,24 @@ def purge(before: datetime.datetime) -> dict[str, int]:
     for ids in _ended(before):
         for some in folding.few(ids):
             removed.update(_remove_ended(some, before))
+    removed[KEY.__tablename__] = forget_keys()
     return {table: count for table, count in removed.items() if count}
+
+
+def forget_keys() -> int:
+    """The number of answers to requests with an `Idempotency-Key` that are gone: those kept for `KEPT`."""
+    removed = 0
+    while batch := _remove_keys(timeutils.utcnow() - KEPT):
+        removed += batch
+    return removed
+
+
+@engine.repeated
+def _remove_keys(before: datetime.datetime) -> int:
+    table: Any = KEY.__table__
+    with engine.writing() as session:
+        ids = session.scalars(sa.select(KEY.id).where(KEY.created_at < before).limit(BATCH)).all()
+        return _delete(session, table, table.c.id.in_(ids)) if ids else 0
 
 
 def _children_first() -> list[type[models.Base]]:

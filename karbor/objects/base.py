@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What versioned objects share: persistence, written once."""
 
+import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import karbor.native_threads  # noqa: F401 isort: skip  oslo.versionedobjects imports oslo.messaging
@@ -58,8 +59,10 @@ class KarborObject(base.VersionedObject):
 
     @classmethod
     def new(cls, **values: Any) -> Self:
-        """An object with an id of its own and None in what ``values`` leaves out; not written yet."""
-        values.setdefault('id', uuidutils.generate_uuid())
+        """An object with None in what ``values`` leaves out, and an id of its own where that is left out or None; not
+        written yet.
+        """
+        values['id'] = values.get('id') or uuidutils.generate_uuid()
         return cls(**({name: None for name in cls.fields} | values))
 
     @classmethod
@@ -68,7 +71,14 @@ class KarborObject(base.VersionedObject):
         row = cls._read(id, filters)
         if row is None:
             raise cls.not_found(id=id)
-        return cls(**cls._values(row))
+        found = cls(**cls._values(row))
+        found.obj_reset_changes()  # what nobody changes is not written: somebody else may do that now
+        return found
+
+    @classmethod
+    def was_made(cls, id: str) -> bool:
+        """Whether there is, or was, the object ``id``: an earlier attempt of a request may have made it."""
+        return repository.get(cls.model, id, deleted=repository.OneOf((True, False))) is not None
 
     @classmethod
     def _read(cls, id: str, filters: dict[str, Any]) -> Any:
@@ -89,15 +99,23 @@ class KarborObject(base.VersionedObject):
         self.obj_reset_changes()
 
     def save(self, **expected: Any) -> bool:  # type: ignore[override]
-        """Write what was changed, if the row still is as ``expected``; tells whether it was."""
-        changes = {k: v for k, v in self.obj_get_changes().items() if k in self.model.__table__.c}
-        saved = not changes or repository.update(self.model, self.id, changes | self._touched(), **expected)
+        """Write what was changed, if the row still is as ``expected``; tells whether it was.
+
+        The row's `updated_at` moves with each write, what is not in the row itself included.
+        """
+        changed = self.obj_get_changes()
+        values = {k: v for k, v in changed.items() if k in self.model.__table__.c}
+        values['updated_at'] = self._next(expected.get('updated_at'))
+        saved = not changed or repository.update(self.model, self.id, values, **expected)
         if saved:
             self.obj_reset_changes()
         return saved
 
-    def _touched(self) -> dict[str, Any]:
-        return {'updated_at': timeutils.utcnow()}
+    @staticmethod
+    def _next(last: datetime.datetime | None) -> datetime.datetime:
+        """Now, and later than ``last`` on whatever clock that was: one who expects ``last`` finds it gone."""
+        now = timeutils.utcnow()
+        return now if last is None else max(now, last + datetime.timedelta(microseconds=1))
 
     def destroy(self, **expected: Any) -> bool:
         """Delete it, if it still is as ``expected``; tells whether it was there."""

@@ -21,7 +21,7 @@ from karbor import credentials, exception, statuses
 from karbor.clients import Cloud
 from karbor.db import engine, models, repository
 from karbor.plugins.interface import Resource
-from karbor.protection import board, cleanup, flows
+from karbor.protection import board, cleanup, events, flows
 from karbor.protection import run as runs
 from karbor.protection.provider import Providers
 from karbor.statuses import ResourceStatus
@@ -238,3 +238,4 @@ class Conductor(impl_nonblocking.NonBlockingConductor):
             if repository.update(OPERATION, operation.id, {'epoch': operation.epoch + 1}, epoch=operation.epoch):
                 repository.update_all(resource, failed, operation_id=operation.id, status=ResourceStatus.BUILD)
                 flows.write_end(operation, reason, now)
+        events.ended(operation.id)

@@ -23,7 +23,7 @@ from karbor import exception, statuses
 from karbor.db import engine, models, repository
 from karbor.objects.checkpoint import as_copied
 from karbor.plugins.interface import Hook, Resource
-from karbor.protection import checkpoint, cleanup, graph
+from karbor.protection import checkpoint, cleanup, events, graph
 from karbor.protection.patience import waiting
 from karbor.protection.run import Interrupted, OperationFailed, Run, first_cause, told
 from karbor.protection.wave import Wave
@@ -87,6 +87,7 @@ class Begin(Step):
             if run.source is not None:
                 copying = {'checkpoint_status': CheckpointStatus.COPYING}
                 repository.update(models.CheckpointRecord, run.checkpoint.id, copying)
+        events.started(run.operation)
         if run.makes_checkpoint:
             word = statuses.running(run.operation_type)
             checkpoint.write_new(run.bank, run.checkpoint, word, installation_id=run.installation_id)
@@ -229,6 +230,7 @@ def finish(run: Run, reason: str | None) -> None:
         if reason is None and run.operation_type != OperationType.DELETE:  # whose copies are gone
             run.check_cancelled()
         write_end(run.operation, reason, timeutils.utcnow(), extra_info)
+    events.ended(run.id)
 
 
 def write_end(operation: models.OperationLog, reason: str | None, now: Any, extra_info: Any = None) -> None:

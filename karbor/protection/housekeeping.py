@@ -56,8 +56,12 @@ def claim() -> bool:
 
 
 def tidy() -> dict[str, int]:
-    """Do what the options say; how many operations were folded, rows purged by table, and trusts ended."""
+    """Do what the options say; how many keys were forgotten, operations folded, rows purged by table, and
+    trusts ended.
+    """
     options, done = CONF.housekeeping, {}
+    if forgotten := purge.forget_keys():
+        done['idempotency_keys'] = forgotten
     if options.fold_after_days:
         done['folded operations'] = folding.fold(_days_ago(options.fold_after_days))
     if options.purge_after_days:

@@ -15,7 +15,7 @@ import oslo_messaging as messaging
 from oslo_config import cfg
 from oslo_utils import timeutils
 
-from karbor import credentials, exception, parameters, quota, trusts
+from karbor import credentials, exception, parameters, quota, statuses, trusts
 from karbor.clients import Cloud
 from karbor.context import RequestContext
 from karbor.db import engine, folding, models, repository
@@ -194,8 +194,8 @@ class Manager:
             checkpoint = self._locked(context, provider_id, checkpoint_id)
             operation = self._operation(context, operation_id, OperationType.DELETE, checkpoint, is_trusted)
             if not self._accepted(operation):
+                self._require_idle(checkpoint, 'delete')  # first: it names the operation, as that of a first delete
                 self._require(checkpoint, DELETABLE, 'delete')
-                self._require_idle(checkpoint, 'delete')
                 deleting = {'checkpoint_status': CheckpointStatus.DELETING}
                 repository.update(models.CheckpointRecord, checkpoint.id, deleting)
                 operation.create()
@@ -363,7 +363,7 @@ class Manager:
             plan_id=checkpoint.plan_id,
             provider_id=checkpoint.provider_id,
             status=accepted(type),
-            status_details='accepted',
+            status_details=statuses.ACCEPTED,
             started_at=timeutils.utcnow(),
             **_who(context),
             **Manager._posted(context, checkpoint, is_trusted),

@@ -8,7 +8,7 @@ from oslo_utils import timeutils
 
 from karbor import exception
 from karbor.db import engine, models, repository
-from karbor.protection import board, flows
+from karbor.protection import board, events, flows
 from karbor.statuses import ResourceStatus
 
 OPERATION = models.OperationLog
@@ -29,6 +29,8 @@ def recover(operation_id: str, end: bool = False, act: bool = True) -> str:
         reason = row.error_info or _interrupted(OF_1_6 if row.owner is None else GIVEN_UP)
         if act and not _end(row, reason):
             raise _overtaken(row)
+        if act:
+            events.ended(row.id)
         return f'{row.operation_type} {row.id} ends as failed: {reason}'
     if act and not _swap(row, {'owner': board.ANYONE, 'expires_at': 0.0}):
         raise _overtaken(row)

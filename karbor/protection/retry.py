@@ -3,7 +3,7 @@
 
 from typing import Any
 
-from karbor import exception
+from karbor import exception, statuses
 from karbor.db import models, repository
 from karbor.objects.checkpoint import Checkpoint
 from karbor.objects.operation_log import OperationLog
@@ -47,7 +47,7 @@ def accept(operation: OperationLog, values: dict[str, Any]) -> None:
     }
     repository.update_all(RESOURCE, again, operation_id=operation.id, status=ResourceStatus.ERROR)
     word = running(operation.operation_type)
-    opened = {'status': word, 'status_details': 'accepted again', 'cancel_requested': False}
+    opened = {'status': word, 'status_details': statuses.ACCEPTED_AGAIN, 'cancel_requested': False}
     opened |= dict.fromkeys(('error_info', 'ended_at'))
     repository.update(models.OperationLog, operation.id, opened | values)
     if operation.operation_type == OperationType.DELETE:

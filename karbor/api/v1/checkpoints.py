@@ -4,8 +4,8 @@
 import datetime
 from typing import Any
 
-from karbor import exception, parameters, policies, submission
-from karbor.api import listing, published, schema, views
+from karbor import exception, notifications, parameters, policies, submission
+from karbor.api import events, listing, published, schema, views
 from karbor.api.method import Call, method
 from karbor.api.v1 import plans, resources
 from karbor.db import models, repository
@@ -83,18 +83,35 @@ def index(call: Call, provider_id: str) -> dict[str, Any]:
     return CHECKPOINTS.reply(call, [_view(row) for row in rows])
 
 
-@method('provider:checkpoint_create', body=CREATE, reply=schema.reply('checkpoint', **SHOWN))
+def _properties(call: Call, variables: dict[str, str]) -> dict[str, Any]:
+    """What notifications tell of a checkpoint to be made."""
+    told = {'project_id': call.context.project_id, 'plan_id': call.body['checkpoint']['plan_id'], **variables}
+    return told | {'extra_info': notifications.public(_extra_info(call))}
+
+
+@method(
+    'provider:checkpoint_create',
+    body=CREATE,
+    reply=schema.reply('checkpoint', **SHOWN),
+    event=events.Event('checkpoint_create', checkpoint_properties=_properties),
+)
 def create(call: Call, provider_id: str) -> dict[str, Any]:
     """Protect the resources of a plan: the reply is the new checkpoint, in `protecting`."""
     given = call.body['checkpoint']
     plan = _plan(call, provider_id, given['plan_id'], 'plan:get', 'checkpoint')
     published.alive(provider_id)
-    told = given.get('extra-info') or given.get('extra_info') or {}
-    checkpoint = submission.protect(call.context, plan, {k: v for k, v in told.items() if v is not None})
+    checkpoint = submission.protect(call.context, plan, _extra_info(call), call.id, call.again)
     return {'checkpoint': submission.patiently(lambda: _view(_row(checkpoint.id)))}
 
 
-@method('copy:create', body=COPY, reply=schema.reply('copy', **COPIES))
+@method(
+    'copy:create',
+    body=COPY,
+    reply=schema.reply('copy', **COPIES),
+    event=events.Event(
+        'checkpoint_copy', plan_id=events.given('copy', 'plan_id'), parameters=events.given('copy', 'parameters')
+    ),
+)
 def copy(call: Call, provider_id: str) -> dict[str, Any]:
     """Copy the available checkpoints of a plan that have no copy yet: the reply tells the id of each one's copy, in
     `wait_copying`.
@@ -105,7 +122,7 @@ def copy(call: Call, provider_id: str) -> dict[str, Any]:
     options = dict(plan.parameters or {})
     for key, wanted in parameters.checked(given.get('parameters'), schemas, (), 'copy/parameters').items():
         options[key] = {**(options.get(key) or {}), **wanted} if isinstance(wanted, dict) else wanted
-    made = submission.copy(call.context, plan, _without_copy(plan), options)
+    made = submission.copy(call.context, plan, _without_copy(plan), options, call.id, call.again)
     return {
         'copy': {
             'project_id': plan.project_id,
@@ -133,14 +150,23 @@ def show(call: Call, provider_id: str, checkpoint_id: str) -> dict[str, Any]:
     return {'checkpoint': shown | {'resources': resources.of_operation(operation and operation.id)}}
 
 
-@method('provider:checkpoint_delete', reply=NOTHING)
+@method(
+    'provider:checkpoint_delete',
+    reply=NOTHING,
+    event=events.Event('checkpoint_delete', checkpoint_id=events.variable('checkpoint_id')),
+)
 def delete(call: Call, provider_id: str, checkpoint_id: str) -> dict[str, Any]:
     """Begin to delete a checkpoint that is available or failed."""
     submission.delete(call.context, _find(call, provider_id, checkpoint_id, 'provider:checkpoint_delete'))
     return {}
 
 
-@method('provider:checkpoint_update', body=RESET, reply=NOTHING)
+@method(
+    'provider:checkpoint_update',
+    body=RESET,
+    reply=NOTHING,
+    event=events.Event('checkpoint_update', checkpoint_id=events.variable('checkpoint_id')),
+)
 def reset_state(call: Call, provider_id: str, checkpoint_id: str) -> dict[str, Any]:
     """Set the state of a checkpoint that nothing works on to `available` or `error`."""
     checkpoint = _find(call, provider_id, checkpoint_id, 'provider:checkpoint_update')
@@ -167,6 +193,12 @@ def _without_copy(plan: Plan) -> list[str]:
     if not rows:
         raise exception.InvalidInput(field='copy/plan_id', reason='the plan has no available checkpoint')
     return [row.id for row in rows if not is_copied(row.extend_info)]
+
+
+def _extra_info(call: Call) -> dict[str, Any]:
+    given = call.body['checkpoint']
+    told = given.get('extra-info') or given.get('extra_info') or {}
+    return {name: value for name, value in told.items() if value is not None}
 
 
 def _find(call: Call, provider_id: str, checkpoint_id: str, rule: str) -> Checkpoint:

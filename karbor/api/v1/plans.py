@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from karbor import exception, parameters, policies, quota
-from karbor.api import listing, published, schema, views
+from karbor.api import etag, events, listing, published, schema, views
 from karbor.api.method import Call, method
 from karbor.db import engine, models, repository
 from karbor.objects.plan import Plan
@@ -55,7 +55,13 @@ def index(call: Call) -> dict[str, Any]:
         return PLANS.reply(call, _views(PLANS.read(call, COLUMNS)))
 
 
-@method('plan:create', body=CREATE, reply=schema.reply('plan', **SHOWN))
+@method(
+    'plan:create',
+    body=CREATE,
+    reply=schema.reply('plan', **SHOWN),
+    event=events.Event('plan_create', name=events.given('plan', 'name')),
+    tagged=True,
+)
 def create(call: Call) -> dict[str, Any]:
     """Create a plan."""
     given = call.body['plan']
@@ -66,6 +72,7 @@ def create(call: Call) -> dict[str, Any]:
         raise exception.InvalidInput(field='plan/provider_id', reason=unknown.text) from None
     _check_available(resources, provider)
     plan = Plan.new(
+        id=call.id,
         name=given['name'],
         description=given.get('description'),
         provider_id=provider.id,
@@ -74,24 +81,33 @@ def create(call: Call) -> dict[str, Any]:
         resources=resources,
         parameters=_options(given['parameters'], resources, provider),
     )
-    _insert(plan)
+    _insert(plan, call.again)
+    call.headers['ETag'] = etag.of(plan.id)
     return {'plan': {name: getattr(plan, name) for name in SHOWN}}
 
 
-@method('plan:get', reply=schema.reply('plan', **SHOWN))
+@method('plan:get', reply=schema.reply('plan', **SHOWN), tagged=True)
 def show(call: Call, plan_id: str) -> dict[str, Any]:
     """Show a plan."""
     with engine.reading():
-        rows = repository.find(models.Plan, COLUMNS, {'id': plan_id})
+        rows = repository.find(models.Plan, (*COLUMNS, 'updated_at'), {'id': plan_id})
         if not rows or not policies.allows('plan:get', call.context, rows[0].project_id):
             raise exception.PlanNotFound(id=plan_id)
+        etag.put(call, rows[0])
         return {'plan': _views(rows)[0]}
 
 
-@method('plan:update', body=UPDATE, reply=schema.reply('plan', **SHOWN))
+@method(
+    'plan:update',
+    body=UPDATE,
+    reply=schema.reply('plan', **SHOWN),
+    event=events.Event('plan_update', id=events.variable('plan_id')),
+    tagged=True,
+)
 def update(call: Call, plan_id: str) -> dict[str, Any]:
     """Update a plan, in either state. ``resources`` replaces the whole list."""
     plan = find(call, plan_id, 'plan:update')
+    expected = etag.expected(call, models.Plan, plan_id)
     changes = dict(call.body['plan'])
     if 'resources' in changes:
         changes['resources'] = _resources(changes['resources'])
@@ -99,27 +115,27 @@ def update(call: Call, plan_id: str) -> dict[str, Any]:
             _check_available(changes['resources'], provider)
     for name, value in changes.items():
         setattr(plan, name, value)
-    if not plan.save():
-        raise exception.PlanNotFound(id=plan_id)
+    if not plan.save(**expected):
+        raise etag.changed() if expected else exception.PlanNotFound(id=plan_id)
     return show.function(call, plan_id)
 
 
-@method('plan:delete')
+@method('plan:delete', event=events.Event('plan_delete', id=events.variable('plan_id')), tagged=True)
 def delete(call: Call, plan_id: str) -> None:
     """Delete a plan that no scheduled operation uses. Its checkpoints stay."""
-    _remove(find(call, plan_id, 'plan:delete'))
+    _remove(find(call, plan_id, 'plan:delete'), etag.expected(call, models.Plan, plan_id))
 
 
 @engine.repeated
-def _remove(plan: Plan) -> None:
+def _remove(plan: Plan, expected: dict[str, Any]) -> None:
     """The row is locked before it is looked for uses: who schedules it locks it, too."""
     with engine.writing():
         repository.lock(models.Plan, plan.id)
         uses = {'project_id': plan.project_id, 'operation_definition': repository.Contains(plan.id)}
         for operation in repository.find(models.ScheduledOperation, ['id'], uses, limit=1):
             raise exception.PlanInUse(id=plan.id, blocker=operation.id)
-        if not plan.destroy():
-            raise exception.PlanNotFound(id=plan.id)
+        if not plan.destroy(**expected):
+            raise etag.changed() if expected else exception.PlanNotFound(id=plan.id)
 
 
 def find(call: Call, plan_id: str, rule: str) -> Plan:
@@ -133,8 +149,10 @@ def find(call: Call, plan_id: str, rule: str) -> Plan:
 
 
 @engine.repeated
-def _insert(plan: Plan) -> None:
+def _insert(plan: Plan, again: bool) -> None:
     with engine.writing():
+        if again and Plan.was_made(plan.id):
+            return
         quota.reserve('plans', str(plan.project_id))
         plan.create()
 

@@ -87,6 +87,7 @@ class Records:
         self._check_checkpoint(call, provider.id, given['checkpoint_id'])
         schemas = provider.schemas[f'{self.operation_type}_schema']
         return self.made.new(
+            id=call.id,
             project_id=call.context.project_id,
             provider_id=provider.id,
             checkpoint_id=given['checkpoint_id'],

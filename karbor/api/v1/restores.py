@@ -4,7 +4,7 @@
 from typing import Any
 
 from karbor import exception, submission
-from karbor.api import schema
+from karbor.api import events, schema
 from karbor.api.method import Call, method
 from karbor.api.v1 import records, resources
 from karbor.objects import operation_resource
@@ -34,12 +34,21 @@ def index(call: Call) -> dict[str, Any]:
     return RESTORES.index(call)
 
 
-@method('restore:create', body=CREATE, reply=schema.reply('restore', **SHOWN))
+@method(
+    'restore:create',
+    body=CREATE,
+    reply=schema.reply('restore', **SHOWN),
+    event=events.Event(
+        'restore_create',
+        parameters=events.given('restore', 'parameters'),
+        checkpoint_id=events.given('restore', 'checkpoint_id'),
+    ),
+)
 def create(call: Call) -> dict[str, Any]:
     """Restore an available checkpoint: the reply is the restore, in `in_progress`."""
     given = call.body['restore']
     _refuse_other_cloud(given)
-    accepted = submission.restore(call.context, RESTORES.new(call, given))
+    accepted = submission.restore(call.context, RESTORES.new(call, given), call.again)
     return submission.patiently(lambda: RESTORES.shortly(accepted.id))
 
 

@@ -4,7 +4,7 @@
 from typing import Any
 
 from karbor import exception, parameters, policies
-from karbor.api import listing, schema, views
+from karbor.api import events, listing, schema, views
 from karbor.api.method import Call, method
 from karbor.db import engine, models, repository
 from karbor.objects.scheduled_operation import ScheduledOperation
@@ -67,11 +67,17 @@ def index(call: Call) -> dict[str, Any]:
     return OPERATIONS.reply(call, [_view(row) for row in OPERATIONS.read(call, COLUMNS)])
 
 
-@method('scheduled_operation:create', body=CREATE, reply=schema.reply(KEY, **SHOWN))
+@method(
+    'scheduled_operation:create',
+    body=CREATE,
+    reply=schema.reply(KEY, **SHOWN),
+    event=events.Event('scheduled_operation_create', operation_obj=events.given(KEY)),
+)
 def create(call: Call) -> dict[str, Any]:
     """Schedule an operation: it is stored for the next time that its trigger is due."""
     given = call.body[KEY]
     operation = ScheduledOperation.new(
+        id=call.id,
         name=given['name'],
         description=given.get('description'),
         operation_type=given['operation_type'],
@@ -81,7 +87,8 @@ def create(call: Call) -> dict[str, Any]:
         operation_definition=_definition(given),
         enabled=True,
     )
-    _insert(operation)
+    if not (call.again and ScheduledOperation.was_made(operation.id)):
+        _insert(operation)
     return {KEY: {name: getattr(operation, name) for name in SHOWN}}
 
 
@@ -91,7 +98,10 @@ def show(call: Call, scheduled_operation_id: str) -> dict[str, Any]:
     return {KEY: _view(_find(call, scheduled_operation_id))}
 
 
-@method('scheduled_operation:delete')
+@method(
+    'scheduled_operation:delete',
+    event=events.Event('scheduled_operation_delete', id=events.variable('scheduled_operation_id')),
+)
 def delete(call: Call, scheduled_operation_id: str) -> None:
     """Delete a scheduled operation. Its checkpoints, its plan and its trigger stay."""
     row = _find(call, scheduled_operation_id)

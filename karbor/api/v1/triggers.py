@@ -7,7 +7,7 @@ from oslo_config import cfg
 from oslo_utils import timeutils
 
 from karbor import exception, parameters, policies, recurrence
-from karbor.api import listing, schema, views
+from karbor.api import etag, events, listing, schema, views
 from karbor.api.method import Call, method
 from karbor.db import engine, models, repository
 from karbor.objects.trigger import Trigger
@@ -50,7 +50,13 @@ def index(call: Call) -> dict[str, Any]:
     return TRIGGERS.reply(call, [_view(row) for row in TRIGGERS.read(call, COLUMNS)])
 
 
-@method('trigger:create', body=CREATE, reply=schema.reply('trigger_info', **SHOWN))
+@method(
+    'trigger:create',
+    body=CREATE,
+    reply=schema.reply('trigger_info', **SHOWN),
+    event=events.Event('trigger_create', name=events.given('trigger_info', 'name')),
+    tagged=True,
+)
 def create(call: Call) -> dict[str, Any]:
     """Create a trigger."""
     given = call.body['trigger_info']
@@ -58,29 +64,40 @@ def create(call: Call) -> dict[str, Any]:
     start = {'start_time': now.strftime(recurrence.TIME_FORMAT)}
     properties = start | _properties(given['properties'])
     trigger = Trigger.new(
+        id=call.id,
         name=given['name'],
         type=given['type'],
         project_id=call.context.project_id,
         properties=properties,
         next_run_at=_checked(properties).next_run(now),
     )
-    trigger.create()
+    if not (call.again and Trigger.was_made(trigger.id)):
+        trigger.create()
+    call.headers['ETag'] = etag.of(trigger.id)
     return {'trigger_info': {name: getattr(trigger, name) for name in SHOWN}}
 
 
-@method('trigger:get', reply=schema.reply('trigger_info', **SHOWN))
+@method('trigger:get', reply=schema.reply('trigger_info', **SHOWN), tagged=True)
 def show(call: Call, trigger_id: str) -> dict[str, Any]:
     """Show a trigger."""
-    for row in repository.find(models.Trigger, COLUMNS, {'id': trigger_id}):
+    for row in repository.find(models.Trigger, (*COLUMNS, 'updated_at'), {'id': trigger_id}):
         if policies.allows('trigger:get', call.context, row.project_id):
+            etag.put(call, row)
             return {'trigger_info': _view(row)}
     raise exception.TriggerNotFound(id=trigger_id)
 
 
-@method('trigger:update', body=UPDATE, reply=schema.reply('trigger_info', **SHOWN))
+@method(
+    'trigger:update',
+    body=UPDATE,
+    reply=schema.reply('trigger_info', **SHOWN),
+    event=events.Event('trigger_update', id=events.variable('trigger_id')),
+    tagged=True,
+)
 def update(call: Call, trigger_id: str) -> dict[str, Any]:
     """Update a trigger. ``properties`` replace all of them; none at all leave them alone, as does ``type``."""
     trigger = find(call, trigger_id, 'trigger:update')
+    expected = etag.expected(call, models.Trigger, trigger_id)
     given = call.body['trigger_info']
     if 'name' in given:
         trigger.name = given['name']
@@ -92,26 +109,26 @@ def update(call: Call, trigger_id: str) -> dict[str, Any]:
             raise exception.InvalidInput(field=FIELD, reason=f'{", ".join(missing)} is missing')
         trigger.next_run_at = _checked(properties).next_run(timeutils.utcnow())
         trigger.properties = properties
-    if not trigger.save():
-        raise exception.TriggerNotFound(id=trigger_id)
-    return {'trigger_info': {name: getattr(trigger, name) for name in SHOWN}}
+    if not trigger.save(**expected):
+        raise etag.changed() if expected else exception.TriggerNotFound(id=trigger_id)
+    return show.function(call, trigger_id)
 
 
-@method('trigger:delete')
+@method('trigger:delete', event=events.Event('trigger_delete', id=events.variable('trigger_id')), tagged=True)
 def delete(call: Call, trigger_id: str) -> None:
     """Delete a trigger that no scheduled operation uses."""
-    _remove(find(call, trigger_id, 'trigger:delete'))
+    _remove(find(call, trigger_id, 'trigger:delete'), etag.expected(call, models.Trigger, trigger_id))
 
 
 @engine.repeated
-def _remove(trigger: Trigger) -> None:
+def _remove(trigger: Trigger, expected: dict[str, Any]) -> None:
     """The row is locked before it is looked for uses: who schedules something on it locks it, too."""
     with engine.writing():
         repository.lock(models.Trigger, trigger.id)
         for operation in repository.find(models.ScheduledOperation, ['id'], {'trigger_id': trigger.id}, limit=1):
             raise exception.TriggerInUse(id=trigger.id, blocker=operation.id)
-        if not trigger.destroy():
-            raise exception.TriggerNotFound(id=trigger.id)
+        if not trigger.destroy(**expected):
+            raise etag.changed() if expected else exception.TriggerNotFound(id=trigger.id)
 
 
 def find(call: Call, trigger_id: str, rule: str) -> Trigger:

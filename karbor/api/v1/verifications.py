@@ -4,7 +4,7 @@
 from typing import Any
 
 from karbor import submission
-from karbor.api import schema
+from karbor.api import events, schema
 from karbor.api.method import Call, method
 from karbor.api.v1 import records, resources
 from karbor.objects.verification import Verification
@@ -27,10 +27,19 @@ def index(call: Call) -> dict[str, Any]:
     return VERIFICATIONS.index(call)
 
 
-@method('verification:create', body=CREATE, reply=schema.reply('verification', **SHOWN))
+@method(
+    'verification:create',
+    body=CREATE,
+    reply=schema.reply('verification', **SHOWN),
+    event=events.Event(
+        'verification_create',
+        parameters=events.given('verification', 'parameters'),
+        checkpoint_id=events.given('verification', 'checkpoint_id'),
+    ),
+)
 def create(call: Call) -> dict[str, Any]:
     """Verify an available checkpoint: the reply is the verification, in `in_progress`."""
-    accepted = submission.verify(call.context, VERIFICATIONS.new(call, call.body['verification']))
+    accepted = submission.verify(call.context, VERIFICATIONS.new(call, call.body['verification']), call.again)
     return submission.patiently(lambda: VERIFICATIONS.shortly(accepted.id))
 
 

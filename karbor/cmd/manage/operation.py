@@ -4,18 +4,21 @@
 What runs operations is imported where it is needed: it takes a second, which other commands need not wait.
 """
 
+import contextlib
 import datetime
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
+from oslo_config import cfg
 
 from karbor import exception, statuses
 from karbor.cmd.manage.command import FORMAT, Command, CommandError, as_json, show, table
 from karbor.db import engine, models, repository
 from karbor.objects import operation_resource
 
+CONF = cfg.CONF
 OPERATION, RESOURCE = models.OperationLog, models.OperationResource
 COLUMNS = {
     'id': 'ID',
@@ -72,9 +75,12 @@ def show_(id: str, format: str) -> None:
 
 def recover(id: str, end: bool, yes: bool) -> None:
     """Free an operation whose worker is gone, so that any other claims it; end one of Karbor 1.6 as failed."""
+    from karbor import notifications
     from karbor.protection import recovery
 
-    told = recovery.recover(id, end, act=yes)
+    notifications.init(CONF)
+    with contextlib.closing(notifications):
+        told = recovery.recover(id, end, act=yes)
     if not yes:
         raise CommandError(f'With --yes: {told}.')
     print(told)
