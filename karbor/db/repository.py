@@ -177,7 +177,7 @@ def _page(
 
 
 def index_of(table: Any, equal: Set[str], sort: Sort) -> str | None:
-    """The name of the index with the rows whose columns ``equal`` are fixed, in the order of ``sort``; None without one.
+    """The name of the index that has the rows with the columns ``equal`` fixed in the order of ``sort``, or None.
 
     An index that begins with what is not every row's, such as a plan, has few rows, and is as good in any order.
     """

@@ -108,7 +108,9 @@ def test_pages_are_the_sorted_list_for_every_mix_of_directions(many_plans):
 def test_pages_are_the_sorted_list_whatever_the_rows_are(sqlite_database, values, sort, size):
     with engine.writing() as session:
         session.execute(sa.delete(Plan))
-    rows = [{'id': f'{n:04d}', 'description': v[0], 'updated_at': v[1], 'project_id': 'p'} for n, v in enumerate(values)]
+    rows = [
+        {'id': f'{n:04d}', 'description': v[0], 'updated_at': v[1], 'project_id': 'p'} for n, v in enumerate(values)
+    ]
     repository.create_many(Plan, rows)
     assert _pages(sort, size) == _sorted([tuple(row[c] for c in _COLUMNS) for row in rows], sort)
 

@@ -291,7 +291,8 @@ QUERIES = [
 
 def _path(path: str, **variables: str) -> str:
     """A path of the routing table with values for its variables that nothing is wrong with."""
-    known = {'provider_id': SHARES, 'type': 'OS::Cinder::Volume', 'operation_log_id': '$LOG', 'project_id': '', 'id': '1'}
+    known = {'provider_id': SHARES, 'type': 'OS::Cinder::Volume', 'operation_log_id': '$LOG'}
+    known |= {'project_id': '', 'id': '1'}
     names = re.findall(r'{(\w+)}', path)
     filled = path.format_map(dict.fromkeys(names, NOWHERE) | known | variables)
     return filled.removeprefix('/v1/')

@@ -110,9 +110,7 @@ ROUTES = {
     for verb, path, method in v1.ROUTES
     if verb == 'GET' and 'limit' in (method.query or {})
 }
-PRESENT = {
-    table: entry for table, entry in LISTS.items() if entry[0].replace(PROVIDER, '{provider_id}') in ROUTES
-}
+PRESENT = {table: entry for table, entry in LISTS.items() if entry[0].replace(PROVIDER, '{provider_id}') in ROUTES}
 
 
 def _id(number: int) -> str:
@@ -160,7 +158,7 @@ def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
                 connection.exec_driver_sql("SET session_replication_role = 'replica'")
                 connection.exec_driver_sql('SET synchronous_commit = off')
             for table, (_, columns, _) in PRESENT.items():
-                # An index is made in a moment from rows that are there; that a foreign key needs one is a matter of MariaDB.
+                # An index is made in a moment from rows that are there. Foreign keys keep those of theirs.
                 ways = [i for i in models.Base.metadata.tables[table].indexes if len(i.columns) > 1]
                 for index in ways:
                     index.drop(connection)
