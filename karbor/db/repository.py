@@ -156,8 +156,9 @@ def _page(
     several = limit and next((name for name, wanted in filters.items() if isinstance(wanted, OneOf)), None)
     if several and index_of(table, equal | {several}, sort) not in (None, index_of(table, equal, sort)):
         # No index has the rows of several values in the order of anything else: a page of each is as good.
+        depth = (limit or 0) + offset
         pages = [
-            _page(model, sa.select(*table.primary_key), filters | {several: value}, sort, limit + offset, after, 0)
+            _page(model, sa.select(*table.primary_key), {**filters, several: value}, sort, depth, after, 0)
             for value in filters[several].values
         ]
         found = sa.union_all(*(sa.select(page.subquery()) for page in pages)).subquery()

@@ -246,6 +246,7 @@ def _count_of_mariadb(statement: str, parameters: Any) -> int:
 def _count_of_postgresql(statement: str, parameters: Any) -> int:
     with engine.engine().connect() as connection:
         told = connection.exec_driver_sql(f'EXPLAIN (ANALYZE, FORMAT JSON) {statement}', parameters).scalar()
+    assert told is not None
     (plan,) = json.loads(told) if isinstance(told, str) else told
     return sum(
         (node['Actual Rows'] + node.get('Rows Removed by Filter', 0)) * node['Actual Loops']
