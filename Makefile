@@ -57,9 +57,10 @@ docs: $(VENV)/.docs ## the documentation in doc/build/html; release notes, too, 
 	    set -x; $(BIN)/sphinx-build -W --keep-going -q -b html releasenotes/source releasenotes/build/html; \
 	else echo 'no full git history: release notes are not built'; fi
 
-etc: $(VENV)/.installed ## the samples of configuration and policy in etc/karbor, from the code
+etc: $(VENV)/.installed ## the samples of configuration and policy in etc/karbor, and the table of the rules, from the code
 	$(BIN)/oslo-config-generator --config-file etc/oslo-config-generator/karbor.conf
 	$(BIN)/oslopolicy-sample-generator --config-file etc/oslo-policy-generator/karbor.conf
+	$(BIN)/python tools/policy_table.py
 
 clean: ## away with the environment and everything that was built
 	rm -rf $(VENV) .tox build dist *.egg-info doc/build releasenotes/build AUTHORS ChangeLog

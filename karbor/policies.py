@@ -19,8 +19,10 @@ from karbor.context import RequestContext
 CONF = cfg.CONF
 
 _ADMIN = 'rule:admin_api'
-READER = f'{_ADMIN} or (role:reader and project_id:%(project_id)s)'
-MEMBER = f'{_ADMIN} or (role:member and project_id:%(project_id)s)'
+# Keystone puts what a role implies into the token: a manager is a member is a reader. A site that has taken the
+# implications away gives one role alone, and that is as good.
+READER = f'{_ADMIN} or ((role:reader or role:member or role:manager) and project_id:%(project_id)s)'
+MEMBER = f'{_ADMIN} or ((role:member or role:manager) and project_id:%(project_id)s)'
 _OLD = 'rule:admin_or_owner'
 _SINCE = '2.0'
 _REASON = 'The rules distinguish readers and members of a project.'

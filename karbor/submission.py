@@ -204,6 +204,7 @@ def _was_accepted(context: RequestContext, type: OperationType, operation_id: st
         id=operation_id,
         project_id=context.project_id,
         operation_type=type,
+        status=statuses.failed(type),
         user_id=context.user_id,
         request_id=context.request_id,
         status_details='not accepted in time',

@@ -116,7 +116,11 @@ class Collection:
         return Page(limit_of(call), sort, after, call.query.get('offset', 0))
 
     def _after(self, marker: str, sort: Sequence[tuple[str, str]], whose: Mapping[str, Any]) -> Any:
-        found = repository.find(self.model, [column for column, _ in sort], {self.id: marker, **whose}, limit=1)
+        wanted = {self.id: marker, **whose}
+        if 'deleted' in self.model.__table__.c:
+            # The last one of a page may be gone before the next page is asked for.
+            wanted['deleted'] = repository.OneOf((False, True))
+        found = repository.find(self.model, [column for column, _ in sort], wanted, limit=1)
         if not found:
             raise self._unknown()
         return found[0]
@@ -152,7 +156,9 @@ class Collection:
             columns.setdefault(self.sorts[key], direction)
         for column in self.ties:
             columns.setdefault(column, wanted[0][1])
-        return list(columns.items())
+        # What stands behind the unique one changes nothing, and no index would have it.
+        names = list(columns)
+        return [(name, columns[name]) for name in names[: names.index(self.ties[-1]) + 1]]
 
 
 def _sort_key(column: str) -> Callable[[Any], tuple[bool, Any]]:

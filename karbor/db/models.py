@@ -6,6 +6,7 @@ line "new". A model and the migrations must agree: a test compares them on each 
 """
 
 import datetime
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import orjson
@@ -34,6 +35,7 @@ class Json(sa.types.TypeDecorator[Any]):
         return None if value is None else orjson.loads(value)
 
 
+# May be NULL and never is: PostgreSQL finds the order of a list in an index only if that is known.
 FILLED = {'is_filled': True}
 Id = Annotated[str, orm.mapped_column(sa.String(36), primary_key=True)]
 Serial = Annotated[int, orm.mapped_column(sa.Integer, primary_key=True, autoincrement=True)]
@@ -53,10 +55,21 @@ def _table(*items: Any) -> tuple[Any, ...]:
     return (*items, *Base.__table_args__)
 
 
+def _ways(table: str, *columns: str) -> Iterator[sa.Index]:
+    """The indexes of a list that is sorted by ``columns``, id and time, or has one of ``columns`` fixed: for the rows
+    of a project, and for those of all. The primary key has all rows by id.
+    """
+    yield sa.Index(f'ix_{table}_project_ids', 'project_id', 'deleted', 'id')
+    yield sa.Index(f'ix_{table}_project_created', 'project_id', 'deleted', 'created_at', 'id')
+    yield sa.Index(f'ix_{table}_created', 'deleted', 'created_at', 'id')
+    for column in columns:
+        yield sa.Index(f'ix_{table}_project_{column}', 'project_id', 'deleted', column, 'created_at', 'id')
+        yield sa.Index(f'ix_{table}_{column}', 'deleted', column, 'created_at', 'id')
+
+
 class Kept:
     """The columns that each table of 1.6 begins with. ``deleted`` rows stay until `db purge`."""
 
-    # It may be NULL and never is: PostgreSQL finds the order of lists in an index only if that is known.
     created_at: orm.Mapped[Time | None] = orm.mapped_column(default=timeutils.utcnow, sort_order=-4, info=FILLED)
     updated_at: orm.Mapped[Time | None] = orm.mapped_column(Moment, onupdate=timeutils.utcnow, sort_order=-3)
     deleted_at: orm.Mapped[Time | None] = orm.mapped_column(Moment, sort_order=-2)
@@ -80,13 +93,13 @@ class Service(Kept, Base):
 
 class Plan(Kept, Base):
     __tablename__ = 'plans'
-    __table_args__ = _table(sa.Index('ix_plans_project_created', 'project_id', 'deleted', 'created_at', 'id'))
+    __table_args__ = _table(*_ways('plans', 'name', 'status'))
     id: orm.Mapped[Id]
-    name: orm.Mapped[Name | None]
+    name: orm.Mapped[Name | None] = orm.mapped_column(info=FILLED)
     description: orm.Mapped[Name | None]
     provider_id: orm.Mapped[Ref | None]
     project_id: orm.Mapped[Name | None]
-    status: orm.Mapped[Word | None]
+    status: orm.Mapped[Word | None] = orm.mapped_column(info=FILLED)
     parameters: orm.Mapped[Document | None]
     resources: orm.Mapped[list['Resource']] = orm.relationship(
         order_by='Resource.id', lazy='raise', cascade='all, delete-orphan', passive_deletes=True
@@ -109,26 +122,32 @@ class Restore(Kept, Base):
     """A restore. The maps are those of Karbor 1.6; for ours they are views of `operation_resources`."""
 
     __tablename__ = 'restores'
-    __table_args__ = _table(sa.Index('ix_restores_project_created', 'project_id', 'deleted', 'created_at', 'id'))
+    __table_args__ = _table(
+        *_ways('restores', 'status', 'provider_id'),
+        sa.Index('ix_restores_checkpoint', 'checkpoint_id', 'created_at', 'id'),
+    )
     id: orm.Mapped[Id]
     project_id: orm.Mapped[Name | None]
     provider_id: orm.Mapped[Ref | None]
     checkpoint_id: orm.Mapped[Ref | None]
     restore_target: orm.Mapped[Name | None]
     parameters: orm.Mapped[Document | None]
-    status: orm.Mapped[Word | None]
+    status: orm.Mapped[Word | None] = orm.mapped_column(info=FILLED)
     resources_status: orm.Mapped[Document | None]
     resources_reason: orm.Mapped[Document | None]
 
 
 class Verification(Kept, Base):
     __tablename__ = 'verifications'
-    __table_args__ = _table(sa.Index('ix_verifications_project_created', 'project_id', 'deleted', 'created_at', 'id'))
+    __table_args__ = _table(
+        *_ways('verifications', 'status', 'provider_id'),
+        sa.Index('ix_verifications_checkpoint', 'checkpoint_id', 'created_at', 'id'),
+    )
     id: orm.Mapped[Id]
     project_id: orm.Mapped[Name]
     provider_id: orm.Mapped[Ref]
     checkpoint_id: orm.Mapped[Ref]
-    status: orm.Mapped[Word | None]
+    status: orm.Mapped[Word | None] = orm.mapped_column(info=FILLED)
     parameters: orm.Mapped[Document | None]
     resources_status: orm.Mapped[Document | None]
     resources_reason: orm.Mapped[Document | None]
@@ -139,8 +158,10 @@ class OperationLog(Kept, Base):
 
     __tablename__ = 'operation_logs'
     __table_args__ = _table(
-        sa.Index('ix_operation_logs_project_created', 'project_id', 'deleted', 'created_at', 'id'),
+        *_ways('operation_logs', 'operation_type', 'status', 'provider_id'),
         sa.Index('ix_operation_logs_checkpoint', 'checkpoint_id', 'created_at', 'id'),
+        sa.Index('ix_operation_logs_plan', 'plan_id', 'created_at', 'id'),
+        sa.Index('ix_operation_logs_schedule', 'scheduled_operation_id', 'created_at', 'id'),
         sa.Index('ix_operation_logs_restore', 'restore_id'),
         sa.Index('ix_operation_logs_verification', 'verification_id'),
         sa.Index('ix_operation_logs_source', 'source_checkpoint_id'),
@@ -155,7 +176,7 @@ class OperationLog(Kept, Base):
     provider_id: orm.Mapped[Ref | None]
     restore_id: orm.Mapped[Ref | None]
     scheduled_operation_id: orm.Mapped[Ref | None]
-    status: orm.Mapped[Word | None]
+    status: orm.Mapped[Word | None] = orm.mapped_column(info=FILLED)
     started_at: orm.Mapped[Time | None]
     ended_at: orm.Mapped[Time | None]
     error_info: orm.Mapped[Long | None]
@@ -225,7 +246,7 @@ class FoldedResources(Base):
 class Trigger(Kept, Base):
     __tablename__ = 'triggers'
     __table_args__ = _table(
-        sa.Index('ix_triggers_project_created', 'project_id', 'deleted', 'created_at', 'id'),
+        *_ways('triggers', 'name', 'type'),
         sa.Index('ix_triggers_next_run_at', 'next_run_at'),
     )
     id: orm.Mapped[Id]
@@ -248,9 +269,7 @@ class TriggerExecution(Kept, Base):
 
 class ScheduledOperation(Kept, Base):
     __tablename__ = 'scheduled_operations'
-    __table_args__ = _table(
-        sa.Index('ix_scheduled_operations_project_created', 'project_id', 'deleted', 'created_at', 'id')
-    )
+    __table_args__ = _table(*_ways('scheduled_operations', 'name', 'operation_type'))
     id: orm.Mapped[Id]
     name: orm.Mapped[Name]
     description: orm.Mapped[Name | None]
@@ -293,9 +312,17 @@ class CheckpointRecord(Kept, Base):
 
     __tablename__ = 'checkpoint_records'
     __table_args__ = _table(
-        sa.Index('ix_checkpoint_records_provider', 'project_id', 'provider_id', 'created_at', 'id'),
         sa.Index('ix_checkpoint_records_plan', 'plan_id', 'created_at', 'id'),
         sa.Index('ix_checkpoint_records_quota', 'project_id', 'deleted', 'checkpoint_status'),
+        # They are listed by provider, for a project and for all.
+        sa.Index('ix_checkpoint_records_project_ids', 'project_id', 'provider_id', 'id'),
+        sa.Index('ix_checkpoint_records_provider', 'project_id', 'provider_id', 'created_at', 'id'),
+        sa.Index('ix_checkpoint_records_created', 'provider_id', 'created_at', 'id'),
+        sa.Index(
+            'ix_checkpoint_records_project_status',
+            *('project_id', 'provider_id', 'checkpoint_status', 'created_at', 'id'),
+        ),
+        sa.Index('ix_checkpoint_records_status', 'provider_id', 'checkpoint_status', 'created_at', 'id'),
     )
     id: orm.Mapped[Id]
     project_id: orm.Mapped[Name]

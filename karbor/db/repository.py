@@ -5,7 +5,8 @@ Each function takes part in the caller's transaction (`engine.writing`, `engine.
 its own. Rows of tables that keep deleted rows are those not deleted, unless `deleted` is a filter.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import functools
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
@@ -18,6 +19,7 @@ from karbor.db import engine, models
 
 Row = TypeVar('Row', bound=models.Base)
 Sort = Sequence[tuple[str, str]]  # (column, 'asc' or 'desc')
+MYSQL = ('mysql', 'mariadb')  # the names that SQLAlchemy has for one kind of database
 
 
 @dataclass(frozen=True)
@@ -80,12 +82,7 @@ def find(
     query = (
         sa.select(model) if columns is None else sa.select(*(table.c[c] if isinstance(c, str) else c for c in columns))
     )
-    query = query.where(*_conditions(model, filters or {}))
-    if after is not None:
-        query = query.where(_following(table, sort, after))
-    for name, direction in sort:
-        query = query.order_by(_ordered(table.c[name], direction))
-    query = query.limit(limit).offset(offset or None)
+    query = _page(model, query, filters or {}, sort, limit, after, offset)
     with engine.reading() as session:
         return session.scalars(query).all() if columns is None else session.execute(query).all()
 
@@ -162,6 +159,76 @@ def table_of(model: type[models.Base]) -> sa.Table:
     return cast(sa.Table, model.__table__)
 
 
+def _page(
+    model: type[Row],
+    query: Any,
+    filters: Mapping[str, Any],
+    sort: Sort,
+    limit: int | None,
+    after: Any,
+    offset: int,
+) -> Any:
+    """The part of ``query`` that `find` describes."""
+    table = table_of(model)
+    equal = {name for name, wanted in filters.items() if _is_one(wanted)}
+    if 'deleted' in table.c and 'deleted' not in filters:
+        equal.add('deleted')
+    several = limit and next((name for name, wanted in filters.items() if isinstance(wanted, OneOf)), None)
+    if several and index_of(table, equal | {several}, sort) not in (None, index_of(table, equal, sort)):
+        # No index has the rows of several values in the order of anything else: a page of each is as good.
+        depth = (limit or 0) + offset
+        pages = [
+            _page(model, sa.select(*table.primary_key), {**filters, several: value}, sort, depth, after, 0)
+            for value in filters[several].values
+        ]
+        found = sa.union_all(*(sa.select(page.subquery()) for page in pages)).subquery()
+        query = query.join(found, sa.and_(*(found.c[c.name] == c for c in table.primary_key)))
+    else:
+        query = query.where(*_conditions(model, filters))
+        if after is not None:
+            query = query.where(_following(table, sort, after))
+        index = index_of(table, equal, sort) if limit else None
+        if index is not None:
+            # MariaDB looks for a project first, by whatever index, and then sorts all that it has.
+            for dialect in MYSQL:
+                query = query.with_hint(table, f'FORCE INDEX ({index})', dialect)
+    for name, direction in sort:
+        query = query.order_by(_ordered(table.c[name], direction))
+    return query.limit(limit).offset(offset or None)
+
+
+def index_of(table: Any, equal: Set[str], sort: Sort) -> str | None:
+    """The name of the index that has the rows with the columns ``equal`` fixed in the order of ``sort``, or None.
+
+    An index that begins with what is not every row's, such as a plan, has few rows, and is as good in any order.
+    """
+    order = [name for name, _ in sort if name not in equal]
+    if not sort or len({direction for _, direction in sort}) > 1:
+        return None
+    found = []
+    for name, columns in _indexes(table).items():
+        fixed = next((n for n, column in enumerate(columns) if column not in equal), len(columns))
+        is_of_few = columns[0] in equal and columns[0] not in _OF_MANY
+        if is_of_few or columns[fixed : fixed + len(order)] == order and (fixed or equal <= _OF_MANY - {'project_id'}):
+            found.append((is_of_few, fixed, name))
+    return max(found)[-1] if found else None
+
+
+# Columns that many rows have one value of.
+_OF_MANY = frozenset(['project_id', 'provider_id', 'deleted'])
+
+
+@functools.cache
+def _indexes(table: Any) -> dict[str, list[str]]:
+    """The names of the table's indexes, on MySQL, with their columns."""
+    found = {str(index.name): [c.name for c in index.columns] for index in table.indexes}
+    return found | {'PRIMARY': [c.name for c in table.primary_key]}
+
+
+def _is_one(wanted: Any) -> bool:
+    return not isinstance(wanted, (Contains, OneOf, Between, Not))
+
+
 def _key(model: type[Row], id: Any) -> dict[str, Any]:
     names = [c.name for c in model.__table__.primary_key]
     return dict(zip(names, id if isinstance(id, tuple) else (id,), strict=True))
@@ -209,7 +276,15 @@ def _ordered(column: Any, direction: str) -> Any:
 
 
 def _following(table: Any, sort: Sort, after: Any) -> Any:
-    """Rows behind ``after``: a <= x AND (a < x OR (a = x AND …)), the form that every database finds a range in."""
+    """Rows behind ``after``: (a, b) < (x, y). MariaDB finds a range in it only when it is told as a <= x AND (a < x OR
+    (a = x AND …)), and that is the one way, too, where directions differ or NULL has to be lowest.
+    """
+    directions = {direction for _, direction in sort}
+    columns = [table.c[name] for name, _ in sort]
+    is_plain = len(directions) == 1 and not any(map(_may_be_null, columns))
+    if is_plain and engine.engine().dialect.name not in MYSQL:
+        one, other = sa.tuple_(*columns), sa.tuple_(*(getattr(after, name) for name, _ in sort))
+        return one > other if directions == {'asc'} else one < other
     following: Any = sa.false()
     for name, direction in reversed(sort):
         column, value = table.c[name], getattr(after, name)

@@ -40,14 +40,14 @@ def _ids(**filters):
 # ASCII lower case without blanks: what every collation sorts alike.
 _NAMES = (None, 'a', 'b', 'c')
 _TIMES = (None, datetime.datetime(2026, 1, 1), datetime.datetime(2026, 1, 1, 0, 0, 0, 1), datetime.datetime(2026, 1, 2))
-_COLUMNS = ('name', 'updated_at', 'id')
+_COLUMNS = ('description', 'updated_at', 'id')
 
 
 @pytest.fixture
 def many_plans(database):
     """Each of the names at each of the times, three times over: plenty of ties and NULLs."""
     rows = [
-        {'id': f'{n:04d}', 'name': name, 'updated_at': at, 'project_id': 'p', 'status': 'x'}
+        {'id': f'{n:04d}', 'description': name, 'updated_at': at, 'project_id': 'p', 'status': 'x'}
         for n, (name, at, _) in enumerate(itertools.product(_NAMES, _TIMES, range(3)))
     ]
     repository.create_many(Plan, rows)
@@ -82,10 +82,10 @@ _SORTS = [
     list(zip(columns, directions, strict=True))
     for columns in (
         ('id',),
-        ('name', 'id'),
+        ('description', 'id'),
         ('updated_at', 'id'),
-        ('name', 'updated_at', 'id'),
-        ('updated_at', 'name', 'id'),
+        ('description', 'updated_at', 'id'),
+        ('updated_at', 'description', 'id'),
     )
     for directions in itertools.product(('asc', 'desc'), repeat=len(columns))
 ]
@@ -108,7 +108,9 @@ def test_pages_are_the_sorted_list_for_every_mix_of_directions(many_plans):
 def test_pages_are_the_sorted_list_whatever_the_rows_are(sqlite_database, values, sort, size):
     with engine.writing() as session:
         session.execute(sa.delete(Plan))
-    rows = [{'id': f'{n:04d}', 'name': v[0], 'updated_at': v[1], 'project_id': 'p'} for n, v in enumerate(values)]
+    rows = [
+        {'id': f'{n:04d}', 'description': v[0], 'updated_at': v[1], 'project_id': 'p'} for n, v in enumerate(values)
+    ]
     repository.create_many(Plan, rows)
     assert _pages(sort, size) == _sorted([tuple(row[c] for c in _COLUMNS) for row in rows], sort)
 
@@ -271,5 +273,6 @@ def test_the_newest_are_found_in_an_index_when_a_list_is_sorted_by_creation(data
             connection.exec_driver_sql('ANALYZE plans')
         for statement, parameters in statements:
             plan = str(connection.exec_driver_sql(f'{wanted} {statement}', parameters).all())
-            assert 'ix_plans_project_created' in plan
+            # Where one project has all rows, the index of all projects is as good.
+            assert 'ix_plans_project_created' in plan or 'ix_plans_created' in plan
             assert not any(word in plan for word in ('Sort', 'filesort', 'TEMP B-TREE')), plan

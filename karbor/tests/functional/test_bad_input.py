@@ -2,11 +2,16 @@
 """Bad input for every field of every body: a 4xx in the form of a fault that names the field, and no row left."""
 
 import copy
+import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from oslo_utils import timeutils, uuidutils
 
+from karbor.api import schema, v1
+from karbor.api.method import Method
 from karbor.db import models, repository
 from karbor.tests import fixtures
 from karbor.tests.fixtures import OTHER, PROVIDER, SHARES, Service, token
@@ -295,6 +300,7 @@ class World:
             '$FAILED_CHECKPOINT': self._checkpoint('error'),
             '$FOREIGN_CHECKPOINT': self._checkpoint('available', OTHER),
             '$ENGINE': str(repository.create(models.Service(host='h', binary='karbor-operationengine')).id),
+            '$LOG': self._log(),
         }
 
     def _plan(self, provider: str, project: str = fixtures.PROJECT) -> str:
@@ -304,6 +310,11 @@ class World:
     def _trigger(self, project: str = fixtures.PROJECT) -> str:
         made = self.service.post(f'/v1/{project}/triggers', TRIGGER, **token(project))
         return made.json['trigger_info']['id']
+
+    def _log(self) -> str:
+        log = models.OperationLog(id=uuidutils.generate_uuid(), project_id=fixtures.PROJECT, operation_type='restore')
+        log.status, log.ended_at = 'restored', timeutils.utcnow()
+        return repository.create(log).id
 
     def _checkpoint(self, status: str, project: str = fixtures.PROJECT) -> str:
         return fixtures.record_checkpoint(SHARES, status, project)
@@ -320,6 +331,18 @@ def world() -> Iterator[World]:
         yield World(service)
 
 
+# What only the log may hold: code, paths, statements, regular expressions.
+INSIDE = re.compile(
+    r'karbor\.|Traceback|\.py\b|object at 0x|<class|\(\?|\bSELECT\b|\bWHERE\b|sqlalchemy|oslo|Error\b|Exception'
+    r'|/(?:home|tmp|usr|var|etc)/|jsonschema|None\b|\[\''
+)
+
+
+def _check_message(message: str) -> None:
+    assert len(message) < 300 and message.isprintable(), message
+    assert not INSIDE.search(message), message
+
+
 def _refused(world: World, verb: str, path: str, body: Any, field: str, **headers: str) -> None:
     before = world.service.rows()
     response = world.service.request(verb, path, world.filled(body), **headers)
@@ -327,7 +350,7 @@ def _refused(world: World, verb: str, path: str, body: Any, field: str, **header
     ((name, fault),) = response.json.items()
     assert fault['code'] == response.status_int
     assert name in ('badRequest', 'itemNotFound', 'conflictingRequest'), response.text
-    assert len(fault['message']) < 300 and '\n' not in fault['message'] and '(?' not in fault['message']
+    _check_message(fault['message'])
     if response.status_int == 400:
         named = [part for part in field.split('/') if not part.isdigit()]
         assert any(part in fault['message'] for part in named), fault['message']
@@ -454,14 +477,25 @@ QUERIES = [
     *['sort_key=x', 'sort_dir=up', 'sort=id&sort_key=id', 'sort=id&sort_dir=asc'],
     *[f'marker={value}' for value in (NOWHERE, 'x', '%00', LONG, '%27', '1 OR 1=1')],
 ]
-LISTS = ['/plans', '/restores', '/verifications', '/operation_logs', f'/providers/{SHARES}/checkpoints', '/providers']
-LISTS += ['/triggers', '/scheduled_operations']
+
+
+def _path(path: str, **variables: str) -> str:
+    """A path of the routing table with values for its variables that nothing is wrong with."""
+    known = {'provider_id': SHARES, 'type': 'OS::Cinder::Volume', 'operation_log_id': '$LOG'}
+    known |= {'project_id': '', 'id': '1'}
+    names = re.findall(r'{(\w+)}', path)
+    filled = path.format_map(dict.fromkeys(names, NOWHERE) | known | variables)
+    return filled.removeprefix('/v1/')
+
+
+LISTS = [_path(path) for verb, path, method in v1.ROUTES if verb == 'GET' and 'limit' in (method.query or {})]
 
 
 @pytest.mark.parametrize('query', QUERIES)
-@pytest.mark.parametrize('path', [*LISTS, '/protectables/OS::Cinder::Volume/instances'])
+@pytest.mark.parametrize('path', LISTS)
 def test_a_list_is_refused_when_its_query_is_bad(world: World, path: str, query: str) -> None:
     name = query.partition('=')[0]
+    path = '/'.join(world.filled(part) for part in path.split('/'))
     _refused(world, 'GET', f'{path}?{query}', None, f'{name}/{name.partition("_")[0]}')
 
 
@@ -481,23 +515,125 @@ def test_instances_are_refused_when_parameters_are_no_object(world: World, value
 
 
 IDS = ['x', '..', 'a b', '%00', '%27', 'x' * 300]
-ITEMS = ['/plans/{}', '/restores/{}', '/verifications/{}', '/operation_logs/{}', '/operation_logs/{}/resources']
-ITEMS += ['/providers/{}', '/triggers/{}', '/scheduled_operations/{}']
-QUOTAS = ['/quotas/{}', '/quotas/{}/detail', '/quotas/{}/defaults']
+# Every route with every id of its path; the body of a write is looked at later.
+ITEMS = [
+    (verb, _path(path, **{name: '{}'}), name)
+    for verb, path, method in v1.ROUTES
+    for name in re.findall(r'{(\w+_id)}', path)
+    if name != 'project_id'
+]
 
 
-@pytest.mark.parametrize('id', [*IDS, NOWHERE])
-@pytest.mark.parametrize('path', [*ITEMS, f'/providers/{SHARES}/checkpoints/{{}}', '/providers/{}/checkpoints'])
-def test_an_item_is_refused_when_its_id_is_bad(world: World, path: str, id: str) -> None:
-    nouns = ['plan', 'restore', 'verification', 'operation_log', 'provider', 'checkpoint']
-    nouns += ['trigger', 'scheduled_operation']
-    _refused(world, 'GET', path.format(id), None, '/'.join(f'{name}_id' for name in nouns))
+@pytest.mark.parametrize('id', IDS)
+@pytest.mark.parametrize(('verb', 'path', 'name'), ITEMS)
+def test_an_item_is_refused_when_its_id_is_bad(world: World, verb: str, path: str, name: str, id: str) -> None:
+    path = '/'.join(world.filled(part) for part in path.split('/')).format(id)
+    _refused(world, verb, path, None, name, **ADMIN)
 
 
-@pytest.mark.parametrize('id', [*IDS, 'detail', f'{OTHER}x'])
-@pytest.mark.parametrize('path', QUOTAS)
-def test_a_quota_is_refused_when_its_project_is_no_uuid(world: World, path: str, id: str) -> None:
-    _refused(world, 'GET', path.format(id), None, 'quota_project_id', **ADMIN)
+# --- what the schemas say
+
+
+ANYTHING: list[Any] = [
+    *[None, True, -1, 5, 1.5, 2**70, [], [None], [[]], {}, {'a': 1}, {'': {}}],
+    *['', ' ', 'x', 'a\nb', 'a\x00b', 'ä' * 5000, 'x' * 256, '../../etc/passwd', "' OR 1=1 --", '%s%n{0}'],
+]
+NAMED = re.compile(r'must|missing|allowed|supported')
+
+
+def _sample(wanted: dict[str, Any]) -> Any:
+    """A value that the schema takes, with everything that it knows of."""
+    if 'enum' in wanted:
+        return wanted['enum'][0]
+    kinds = wanted.get('type', 'object')
+    kind = kinds if isinstance(kinds, str) else kinds[0]
+    if kind == 'object':
+        names = [*wanted.get('properties', {})][: wanted.get('maxProperties')]
+        return {name: _sample(wanted['properties'][name]) for name in names}
+    if kind == 'array':
+        return [_sample(wanted['items'])] * wanted.get('minItems', 0)
+    if kind == 'string':
+        return {'uuid': NOWHERE, 'date': '2026-01-01'}.get(wanted.get('format', ''), 'x')
+    return {'integer': wanted.get('minimum', 1), 'boolean': True, 'null': None}[kind]
+
+
+def _places(wanted: dict[str, Any], path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:
+    """Every place of a value and its schema."""
+    yield path, wanted
+    for name in [*wanted.get('properties', {})][: wanted.get('maxProperties')]:
+        yield from _places(wanted['properties'][name], (*path, name))
+    if wanted.get('minItems'):
+        yield from _places(wanted['items'], (*path, 0))
+
+
+def _bad_bodies(wanted: dict[str, Any]) -> Iterator[tuple[Any, str]]:
+    """Bodies with one thing wrong, each with the name of what is wrong."""
+    whole = _sample(wanted)
+    for path, part in _places(wanted):
+        name = next((str(step) for step in reversed(path) if isinstance(step, str)), 'body')
+        refuses = schema.validator(part)
+        for value in ANYTHING:
+            if not refuses.is_valid(value):
+                yield (_changed(whole, path, value) if path else value), name
+        for missing in part.get('required', ()):
+            yield _changed(whole, (*path, missing), GONE), missing
+        if part.get('additionalProperties') is False:
+            yield _changed(whole, (*path, 'surprise'), 1), 'surprise'
+
+
+TAKING = [(verb, _path(path), method) for verb, path, method in v1.ROUTES if method.body is not None]
+
+
+@pytest.mark.parametrize(('verb', 'path', 'method'), TAKING, ids=[f'{verb} {path}' for verb, path, _ in TAKING])
+def test_a_body_is_refused_with_the_name_of_what_its_schema_does_not_take(
+    world: World, verb: str, path: str, method: Method
+) -> None:
+    before = world.service.rows()
+    path = '/'.join(world.filled(part) for part in path.split('/'))
+    count = 0
+    for body, name in _bad_bodies(method.body or {}):
+        response = world.service.request(verb, path, json.dumps(body).encode(), **ADMIN)
+        message = next(iter(response.json.values()))['message']
+        assert response.status_int == 400, (name, body, message)
+        _check_message(message)
+        assert NAMED.search(message) and (name in message or message.startswith('body')), (name, body, message)
+        count += 1
+    assert count > 10
+    assert world.service.rows() == before
+
+
+ASKING = [
+    (verb, _path(path), key, wanted)
+    for verb, path, method in v1.ROUTES
+    for key, wanted in (method.query or {}).items()
+    if key != 'parameters'  # any text may be one: see above
+]
+NO_VALUES = {
+    'integer': ['x', '', '1.5', '-1', '9' * 25, '%20', '0x1', '%00'],
+    'boolean': ['maybe', '', '2', '%00'],
+    'string': ['%00', 'a%0ab', '%1b[31m'],
+    'array': ['%00', 'a%0ab', '%1b[31m'],
+}
+
+
+@pytest.mark.parametrize(('verb', 'path', 'key', 'wanted'), ASKING, ids=[f'{a[1]}?{a[2]}' for a in ASKING])
+def test_a_query_is_refused_with_the_name_of_the_key_when_its_value_is_bad(
+    world: World, verb: str, path: str, key: str, wanted: dict[str, Any]
+) -> None:
+    path = '/'.join(world.filled(part) for part in path.split('/'))
+    for value in NO_VALUES[wanted['type']]:
+        response = world.service.request(verb, f'{path}?{key}={value}', **ADMIN)
+        message = next(iter(response.json.values()))['message']
+        assert response.status_int == 400, (value, message)
+        _check_message(message)
+        assert key in message and NAMED.search(message), (value, message)
+
+
+@pytest.mark.parametrize('languages', ['de', 'de-CH, fr;q=0.8, *;q=0.1', '', ';;q=,', 'x' * 4000, 'ä', '%s'])
+def test_a_message_is_the_same_whatever_language_is_asked_for(world: World, languages: str) -> None:
+    told = world.service.get('/plans?limit=x', **{'Accept-Language': languages.encode().decode('latin-1')})
+    assert told.json == world.service.get('/plans?limit=x').json
+    assert told.status_int == 400
 
 
 @pytest.mark.parametrize('path', ['/plans/$PLAN', f'/providers/{SHARES}/checkpoints/$CHECKPOINT'])

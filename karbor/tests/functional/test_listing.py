@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from oslo_utils import uuidutils
 
+from karbor.api import v1
 from karbor.db import engine, folding, models, repository
 from karbor.tests import databases, fixtures
 from karbor.tests.fixtures import OTHER, PROJECT, PROVIDER, SHARES, Service, token
@@ -72,6 +73,13 @@ def _id() -> str:
     return uuidutils.generate_uuid()
 
 
+# Lists that are not in a table of a project's: those in memory, and what has tests of its own.
+OTHER_LISTS = {
+    '/providers',
+    '/protectables/{type}/instances',
+    '/operation_logs/{operation_log_id}/resources',
+    '/providers/{provider_id}/operation_logs',
+}
 LISTS = {
     'plans': ('/plans', ['id', 'name', 'status', 'created_at']),
     'checkpoints': (f'/providers/{PROVIDER}/checkpoints', ['id', 'name', 'status', 'created_at']),
@@ -81,7 +89,16 @@ LISTS = {
     'triggers': ('/triggers', ['id', 'name', 'status', 'created_at']),
     'operations': ('/scheduled_operations', ['id', 'name', 'status', 'created_at']),
 }
+ROUTES = {
+    path.removeprefix('/v1/{project_id}')
+    for verb, path, method in v1.ROUTES
+    if verb == 'GET' and 'limit' in (method.query or {})
+}
 SHOWN_CHECKPOINTS = ITEMS - ITEMS // 3
+
+
+def test_every_list_of_the_api_is_tried_here() -> None:
+    assert {path.replace(PROVIDER, '{provider_id}') for path, _ in LISTS.values()} == ROUTES - OTHER_LISTS
 
 
 def _pages(service: Service, key: str, path: str) -> Iterator[list[dict[str, Any]]]:
@@ -119,6 +136,45 @@ def test_a_list_is_in_the_order_that_was_asked_for(service: Service, key: str, d
     plain = [value for value in values if value not in ('a_b', 'axb')]
     assert plain == sorted(plain, reverse=direction == 'desc')
     assert len(values) == ITEMS
+
+
+_SECONDS = st.integers(0, 5)
+_STEPS = st.lists(st.tuples(_SECONDS, st.integers(-9, 9)), max_size=6)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    sort=st.sampled_from([f'{key}:{way}' for key in ('id', 'name', 'status', 'created_at') for way in ('asc', 'desc')]),
+    seconds=st.lists(_SECONDS, min_size=1, max_size=8),
+    steps=_STEPS,
+    size=st.integers(1, 4),
+)
+def test_what_was_there_before_is_shown_once_whatever_comes_and_goes_between_the_pages(
+    service: Service, sort: str, seconds: list[int], steps: list[tuple[int, int]], size: int
+) -> None:
+    """Each step adds a plan, and deletes one of those that were there, or the last one that was shown."""
+    made, seen, gone, left, marker = [_plan_at(second) for second in seconds], [], set(), list(steps), ''
+    try:
+        while page := service.get(f'/plans?sort={sort}&limit={size}&description=passing{marker}').json['plans']:
+            seen += [plan['id'] for plan in page]
+            marker = f'&marker={seen[-1]}'
+            if left:
+                second, victim = left.pop()
+                _plan_at(second)
+                gone.add(made[victim] if 0 <= victim < len(made) else seen[-1])
+                for id in gone:
+                    repository.delete(models.Plan, id)
+        assert len(seen) == len(set(seen))
+        assert set(made) - gone <= set(seen)
+    finally:
+        repository.update_all(models.Plan, {'deleted': True}, description='passing')
+
+
+def _plan_at(second: int) -> str:
+    at = BEGAN + datetime.timedelta(seconds=second)
+    plan = models.Plan(id=_id(), name=NAMES[second], status=('suspended', 'started')[second % 2], created_at=at)
+    plan.project_id, plan.provider_id, plan.description = PROJECT, PROVIDER, 'passing'
+    return repository.create(plan).id
 
 
 def test_an_offset_leaves_out_the_first_ones(service: Service) -> None:

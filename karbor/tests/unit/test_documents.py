@@ -39,6 +39,12 @@ def test_pictures_of_the_flows_are_those_that_are_run() -> None:
     assert (done.returncode, done.stderr) == (0, '')
 
 
+def test_table_of_the_rules_is_what_the_rules_are() -> None:
+    command = [sys.executable, '-W', 'ignore', str(ROOT / 'tools' / 'policy_table.py'), '--check']
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, '')
+
+
 def test_user_guide_has_every_word_that_a_user_reads() -> None:
     told = (ROOT / 'doc' / 'source' / 'user' / 'states.rst').read_text()
     words = [*exception.BackendFault.REASONS, *statuses.RestoreStatus, *statuses.ResourceStatus]
