@@ -291,6 +291,7 @@ class Manager:
         if using:
             raise exception.CheckpointInUse(
                 id=checkpoint.id,
+                state=checkpoint.checkpoint_status,
                 operation_type=using[0].operation_type,
                 operation_id=using[0].id,
                 action=action,
