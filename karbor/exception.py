@@ -98,7 +98,10 @@ class CheckpointInvalidState(Conflict):
 
 
 class CheckpointInUse(Conflict):
-    message = 'Checkpoint %(id)s is in use by %(operation_type)s operation %(operation_id)s; %(action)s has to wait.'
+    message = (
+        'Checkpoint %(id)s is %(state)s, and in use by %(operation_type)s operation %(operation_id)s;'
+        ' %(action)s has to wait.'
+    )
 
 
 class CheckpointCopied(Conflict):

@@ -343,7 +343,11 @@ class Manager:
             wanted = {column: checkpoint.id, 'ended_at': None, 'owner': repository.Not(None)}
             for using in repository.find(models.OperationLog, ['id', 'operation_type'], wanted, limit=1):
                 raise exception.CheckpointInUse(
-                    id=checkpoint.id, operation_type=using.operation_type, operation_id=using.id, action=action
+                    id=checkpoint.id,
+                    state=checkpoint.checkpoint_status,
+                    operation_type=using.operation_type,
+                    operation_id=using.id,
+                    action=action,
                 )
 
     @staticmethod

@@ -437,7 +437,10 @@ def remote():
 @pytest.mark.parametrize(
     ('name', 'fields'),
     [
-        ('CheckpointInUse', {'id': 'c', 'operation_type': 'restore', 'operation_id': 'o', 'action': 'delete'}),
+        (
+            'CheckpointInUse',
+            {'id': 'c', 'state': 's', 'operation_type': 'restore', 'operation_id': 'o', 'action': 'delete'},
+        ),
         ('OverQuota', {'in_use': 1, 'limit': 1, 'resource': 'checkpoints'}),
         ('ProtectableListFailed', {'type': 'T', 'reason': '100% broken, %s'}),
         ('ServiceUnavailable', {'service': 'bank'}),
