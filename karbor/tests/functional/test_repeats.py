@@ -19,6 +19,8 @@ from karbor.tests import databases, fixtures
 
 KEY = models.IdempotencyKey
 CHECKPOINTS = f'/providers/{fixtures.PROVIDER}/checkpoints'
+PATTERN = {'format': 'crontab', 'pattern': '0 2 * * *', 'start_time': '2026-01-01 00:00:00'}
+TRIGGER = {'trigger_info': {'name': 'nightly', 'type': 'time', 'properties': PATTERN}}
 AT_ONCE, KILLED = 8, 9
 
 
@@ -51,10 +53,16 @@ def checkpoint_of(service: fixtures.Service) -> str:
 
 def requests_of(service: fixtures.Service) -> dict[str, tuple[str, Any]]:
     restore = {'provider_id': fixtures.PROVIDER, 'checkpoint_id': checkpoint_of(service), 'parameters': {}}
+    trigger = service.post('/triggers', TRIGGER).json['trigger_info']['id']
+    definition = {'plan_id': plan_of(service), 'provider_id': fixtures.PROVIDER}
+    schedule = {'name': 's', 'operation_type': 'protect', 'trigger_id': trigger, 'operation_definition': definition}
     return {
         'plan': ('/plans', fixtures.plan_body(name='with a key')),
         'checkpoint': (CHECKPOINTS, {'checkpoint': {'plan_id': plan_of(service)}}),
         'restore': ('/restores', {'restore': restore}),
+        'verification': ('/verifications', {'verification': restore}),
+        'trigger_info': ('/triggers', TRIGGER),
+        'scheduled_operation': ('/scheduled_operations', {'scheduled_operation': schedule}),
     }
 
 
@@ -69,9 +77,21 @@ def at_once(ask: Callable[[int], Any]) -> list[Any]:
         return list(pool.map(asked, range(AT_ONCE)))
 
 
+# What a POST makes -> its table.
+TABLES = {
+    'plan': models.Plan,
+    'checkpoint': models.CheckpointRecord,
+    'restore': models.Restore,
+    'verification': models.Verification,
+    'trigger_info': models.Trigger,
+    'scheduled_operation': models.ScheduledOperation,
+}
+OF_OPERATIONS = ('checkpoint', 'restore', 'verification')
+
+
 def counts() -> dict[str, int]:
-    """The plans, checkpoints, restores and operations that there are."""
-    kept = (models.Plan, models.CheckpointRecord, models.Restore, models.OperationLog)
+    """How many rows of each kind there are, and operations."""
+    kept = (*TABLES.values(), models.OperationLog)
     return {model.__tablename__: repository.count(model) for model in kept}
 
 
@@ -124,15 +144,11 @@ def test_of_requests_with_one_key_that_come_at_once_one_is_done(karbor):
         assert post(karbor, path, body, kind).json[kind]['id'] in done
         karbor.settle()
         more = {table: count - known[table] for table, count in counts().items()}
-        assert more == {
-            'plans': int(kind == 'plan'),
-            'checkpoint_records': int(kind == 'checkpoint'),
-            'restores': int(kind == 'restore'),
-            'operation_logs': int(kind != 'plan'),
-        }
+        made = {TABLES[kind].__tablename__, *(['operation_logs'] if kind in OF_OPERATIONS else [])}
+        assert more == {table: int(table in made) for table in known}
 
 
-@pytest.mark.parametrize('kind', ['plan', 'checkpoint', 'restore'])
+@pytest.mark.parametrize('kind', TABLES)
 def test_what_a_request_made_is_found_when_the_api_died_before_it_answered(karbor, kind):
     path, body = requests_of(karbor)[kind]
     known = counts()

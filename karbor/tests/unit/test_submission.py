@@ -4,6 +4,7 @@
 import oslo_messaging as messaging
 import pytest
 from oslo_config import cfg
+from oslo_utils import uuidutils
 
 from karbor import exception, submission
 from karbor.db import models, repository
@@ -157,6 +158,18 @@ def test_several_copies_whose_answer_was_lost_are_found_and_accepted_once(servic
     end.deaf = True
     with pytest.raises(exception.ServiceUnavailable):
         submission.copy(service.context, plan_, sources, {})
+    assert repository.count(models.CheckpointRecord) == 4
+
+
+def test_copies_that_are_asked_for_again_are_those_of_the_first_time(service):
+    served(service.manager())
+    plan_, id = plan(), uuidutils.generate_uuid()
+    sources = [submission.protect(service.context, plan_).id for _ in range(2)]
+    assert service.conductor.wait_idle(10)
+    copies = submission.copy(service.context, plan_, sources, {}, id)
+    assert service.conductor.wait_idle(10)
+    assert submission.copy(service.context, plan_, [], {}, id, again=True) == copies
+    assert set(copies) == set(sources)
     assert repository.count(models.CheckpointRecord) == 4
 
 
