@@ -170,10 +170,11 @@ def test_a_checkpoint_that_is_worked_on_is_neither_deleted_nor_reset(service, ba
         lambda: service.manager().delete(service.context, PROVIDER, id, str(uuid.uuid4())),
         lambda: reset(service, id),
     )
-    for way, refusal in zip(ways, (exception.CheckpointInvalidState, exception.InvalidInput), strict=True):
+    for way, refusal in zip(ways, (exception.CheckpointInUse, exception.InvalidInput), strict=True):
         with pytest.raises(rpc_dispatcher.ExpectedException) as refused:
             way()
         assert refused.value.exc_info[0] is refusal
+        assert f'is {make.__name__}' in str(refused.value.exc_info[1])
 
 
 # --- restores and operations
