@@ -177,7 +177,7 @@ def test_copy_goes_on_in_another_service(service: fixtures.Service, monkeypatch:
         copied(service, checkpoint),
     ):
         assert blocked.status_code == 409
-        assert 'is in use by copy operation' in blocked.json['conflictingRequest']['message']
+        assert 'in use by copy operation' in blocked.json['conflictingRequest']['message']
     first.stop()
     held.set()
     second = ProtectionService(Protectables([Projects(), example.Notes()]))

@@ -138,7 +138,7 @@ def test_it_waits_then_copies_and_holds_up_its_source(service, backend, checkpoi
         assert f'copy operation {operation_id}' in str(raised.value.exc_info[1])
     with pytest.raises(messaging.ExpectedException) as raised:
         service.delete(copy_id, wait=False)
-    assert isinstance(raised.value.exc_info[1], exception.CheckpointInvalidState)
+    assert isinstance(raised.value.exc_info[1], exception.CheckpointInUse)
     backend.gate.set()
     assert service.conductor.wait_idle(10)
     assert checkpoint(copy_id).checkpoint_status == 'available'

@@ -263,12 +263,12 @@ def test_a_deadlock_repeats_the_group_of_writes(make, monkeypatch):
 def test_a_connection_lost_in_any_guarded_write_starts_nothing_twice(make, backend, monkeypatch, after):
     matched, calls = repository.matched, []
 
-    def failing(session, query):
+    def failing(session, query, **named):
         if query.table.name == 'operation_logs' and 'beat' in str(query):
             calls.append(1)
             if len(calls) == after + 1:
                 raise db_exception.DBConnectionError('gone')
-        return matched(session, query)
+        return matched(session, query, **named)
 
     monkeypatch.setattr(run.repository, 'matched', failing)
     backend.polls = 4
