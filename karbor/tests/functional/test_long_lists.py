@@ -62,6 +62,7 @@ LISTS: dict[str, tuple[str, dict[str, str], dict[str, list[str]]]] = {
             **_OF_CHECKPOINT,
             'plan_id': '#20',
             'restore_id': '#',
+            'verification_id': '#',
             'scheduled_operation_id': '#20',
             'operation_type': "CASE WHEN MOD(seq, 3) = 0 THEN 'restore' ELSE 'protect' END",
             'status': _STATUS.format('restoring', 'restored', 'available'),
@@ -71,7 +72,7 @@ LISTS: dict[str, tuple[str, dict[str, str], dict[str, list[str]]]] = {
             'operation_type': ['restore', 'none'],
             'provider_id': [PROVIDER, 'none'],
             **dict.fromkeys(('plan_id', 'checkpoint_id', 'scheduled_operation_id'), ['#20', 'none']),
-            'restore_id': ['#', 'none'],
+            **dict.fromkeys(('restore_id', 'verification_id'), ['#', 'none']),
         },
     ),
     'checkpoint_records': (
