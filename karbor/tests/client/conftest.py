@@ -2,7 +2,6 @@
 """A running Karbor with its sandbox cloud, and python-karborclient in front of it: the library and the shell."""
 
 import contextlib
-import functools
 import json
 import os
 import selectors
@@ -22,7 +21,11 @@ from keystoneauth1 import session
 from keystoneauth1.identity import v3
 
 COMMANDS = Path(sys.executable).parent
-OPENSTACK = Path(__file__).parents[3] / '.venv-openstack' / 'bin' / 'python'
+# The Python and the module of each shell.
+SHELLS = {
+    'karbor': (Path(sys.executable), 'karborclient.shell'),
+    'openstack': (Path(__file__).parents[3] / '.venv-openstack' / 'bin' / 'python', 'openstackclient.shell'),
+}
 # So few that the test of the quota need not make many; no test has so many plans at once.
 PLAN_QUOTA = 12
 SHARE, DATABASE, PROJECT = 'OS::Manila::Share', 'OS::Trove::Instance', 'OS::Keystone::Project'
@@ -66,6 +69,7 @@ class Karbor:
         self.ready = ready
         self.users = {user['name']: user for user in ready['users']}
         self._clients: dict[str, Any] = {}
+        self._preloaded: dict[str, subprocess.Popen[str]] = {}
         # What ends with the service.
         self.stack = contextlib.ExitStack()
 
@@ -102,30 +106,32 @@ class Karbor:
         )
         return Done(done.returncode, done.stdout, done.stderr)
 
-    def openstack(self, *arguments: str, user: str = 'demo') -> Done:
-        """The command `openstack data protection` with these arguments, run by the user."""
+    def preloaded(self, shell: str, *arguments: str, user: str = 'demo') -> Done:
+        """The command of the shell `karbor` or `openstack` (data protection) with these arguments, run by the user."""
         known = self.users[user]
-        login = ['--os-auth-url', self.ready['auth_url'], '--os-identity-api-version', '3']
-        login += ['--os-username', user, '--os-password', known['password'], '--os-user-domain-id', 'default']
-        login += ['--os-project-name', known['project'], '--os-project-domain-id', 'default']
-        process = self._openstack
+        login = ['--os-auth-url', self.ready['auth_url'], '--os-username', user, '--os-password', known['password']]
+        login += ['--os-project-name', known['project']]
+        if shell == 'openstack':
+            login += ['--os-user-domain-id', 'default', '--os-project-domain-id', 'default', 'data', 'protection']
+        if shell not in self._preloaded:
+            self._preloaded[shell] = self._preload(*SHELLS[shell])
+        process = self._preloaded[shell]
         assert process.stdin is not None
-        process.stdin.write(json.dumps([*login, 'data', 'protection', *arguments]) + '\n')
+        process.stdin.write(json.dumps([*login, *arguments]) + '\n')
         process.stdin.flush()
         line = read_line(process)
-        assert line, f'openstack {arguments} does not end'
+        assert line, f'{shell} {arguments} does not end'
         return Done(*json.loads(line))
 
-    @functools.cached_property
-    def _openstack(self) -> 'subprocess.Popen[str]':
-        if not OPENSTACK.exists():
-            missing = '.venv-openstack is missing: make venv'
+    def _preload(self, python: Path, module: str) -> 'subprocess.Popen[str]':
+        if not python.exists():
+            missing = f'{python} is missing: make venv'
             pytest.fail(missing) if os.environ.get('CI') else pytest.skip(missing)
         folder = self.stack.enter_context(tempfile.TemporaryDirectory())
         environment = {key: value for key, value in os.environ.items() if not key.startswith('OS_')}
         return self.stack.enter_context(
             subprocess.Popen(
-                [OPENSTACK, Path(__file__).with_name('openstack_shell.py')],
+                [python, Path(__file__).with_name('preloaded.py'), module],
                 env=environment | {'HOME': folder, 'COLUMNS': '200'},
                 cwd=folder,
                 stdin=subprocess.PIPE,

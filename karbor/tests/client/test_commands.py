@@ -83,7 +83,7 @@ def things(karbor):
 @pytest.fixture
 def run(karbor):
     """run(shell, *arguments, user=…) is what the command of the shell did."""
-    return lambda shell, *words, **options: {KARBOR: karbor.shell, OPENSTACK: karbor.openstack}[shell](*words, **options)
+    return karbor.preloaded
 
 
 def test_every_command_of_karbor_is_in_the_table():
@@ -102,9 +102,7 @@ def test_every_command_of_openstack_is_in_the_table():
     assert len(entries) > 40
 
 
-@pytest.mark.parametrize(
-    ('shell', 'command'), [pytest.param(*call, id=f'{call[0]} {call[1].name}') for call in CALLS]
-)
+@pytest.mark.parametrize(('shell', 'command'), [pytest.param(*call, id=f'{call[0]} {call[1].name}') for call in CALLS])
 def test_command_prints_what_the_table_says(run, things, shell, command):
     arguments, has, holds = command.about(things[shell])
     done = run(shell, *command.words(shell), *arguments, user=command.user)
