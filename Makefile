@@ -2,6 +2,7 @@
 # Everything that is done with this tree. `make help` lists it; each target makes what it needs by itself.
 
 VENV := .venv
+OPENSTACK := .venv-openstack
 FAULTS = $(if $(ALL),KARBOR_TEST_ALL=1) $(if $(POINTS),KARBOR_TEST_POINTS=1)
 BIN := $(VENV)/bin
 # Interpreters to try for the environment, best first; `make venv PYTHON=/path/to/python` decides it.
@@ -18,7 +19,7 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
 	    while IFS='|' read -r target what; do printf 'make %-14s %s\n' "$$target" "$$what"; done
 
-venv: $(VENV)/.installed ## the environment in .venv, from Python 3.11 or newer
+venv: $(VENV)/.installed $(OPENSTACK)/.installed ## the environments in .venv and .venv-openstack, from Python 3.11 or newer
 
 demo: $(VENV)/.installed ## protect, restore and compare two shares and a database, on a sandbox cloud
 	@$(BIN)/python tools/demo.py
@@ -26,7 +27,7 @@ demo: $(VENV)/.installed ## protect, restore and compare two shares and a databa
 run: $(VENV)/.installed ## Karbor with the sandbox cloud, until Ctrl-C; prints what to type
 	@$(BIN)/python tools/run.py
 
-test: $(VENV)/.installed ## every test that needs no server
+test: $(VENV)/.installed $(OPENSTACK)/.installed ## every test that needs no server
 	$(BIN)/python -m pytest -m 'not services and not faults' -n 4 --dist loadfile
 
 test-services: $(VENV)/.installed ## the tests on MariaDB, PostgreSQL, RabbitMQ and Redis
@@ -63,7 +64,7 @@ etc: $(VENV)/.installed ## the samples of configuration and policy in etc/karbor
 	$(BIN)/python tools/policy_table.py
 
 clean: ## away with the environment and everything that was built
-	rm -rf $(VENV) .tox build dist *.egg-info doc/build releasenotes/build AUTHORS ChangeLog
+	rm -rf $(VENV) $(OPENSTACK) .tox build dist *.egg-info doc/build releasenotes/build AUTHORS ChangeLog
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -83,6 +84,13 @@ $(VENV)/.python:
 $(VENV)/.installed: $(VENV)/.python requirements.txt test-requirements.txt constraints.txt setup.cfg pyproject.toml
 	@echo '$(VENV): installing (a minute or two the first time)'
 	@$(PIP_INSTALL) -r test-requirements.txt -e '.[sandbox,mysql,postgresql,redis]'
+	@touch $@
+
+# The `openstack` command, which some tests of the clients call.
+$(OPENSTACK)/.installed: $(VENV)/.python openstack-requirements.txt
+	@echo '$(OPENSTACK): installing'
+	@$(BIN)/python -m venv --clear $(OPENSTACK)
+	@$(OPENSTACK)/bin/python -m pip install --quiet --disable-pip-version-check -r openstack-requirements.txt
 	@touch $@
 
 $(VENV)/.lint: $(VENV)/.installed lint-requirements.txt

@@ -7,6 +7,7 @@ import os
 import selectors
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -20,6 +21,11 @@ from keystoneauth1 import session
 from keystoneauth1.identity import v3
 
 COMMANDS = Path(sys.executable).parent
+# The Python and the module of each shell.
+SHELLS = {
+    'karbor': (Path(sys.executable), 'karborclient.shell'),
+    'openstack': (Path(__file__).parents[3] / '.venv-openstack' / 'bin' / 'python', 'openstackclient.shell'),
+}
 # So few that the test of the quota need not make many; no test has so many plans at once.
 PLAN_QUOTA = 12
 SHARE, DATABASE, PROJECT = 'OS::Manila::Share', 'OS::Trove::Instance', 'OS::Keystone::Project'
@@ -52,8 +58,8 @@ class Done:
 
     @property
     def shown(self) -> dict[str, str]:
-        """The table of properties that it printed."""
-        return {row['Property']: row['Value'] for row in self.rows}
+        """The table of properties that it printed: `karbor` heads them Property, `openstack` Field."""
+        return {name: value for name, value in (row.values() for row in self.rows)}
 
 
 class Karbor:
@@ -63,6 +69,9 @@ class Karbor:
         self.ready = ready
         self.users = {user['name']: user for user in ready['users']}
         self._clients: dict[str, Any] = {}
+        self._preloaded: dict[str, subprocess.Popen[str]] = {}
+        # What ends with the service.
+        self.stack = contextlib.ExitStack()
 
     def session(self, name: str) -> session.Session:
         """A Keystone session of the user in its project."""
@@ -96,6 +105,40 @@ class Karbor:
             [COMMANDS / 'karbor', *arguments], env=environment, capture_output=True, text=True, timeout=60, check=False
         )
         return Done(done.returncode, done.stdout, done.stderr)
+
+    def preloaded(self, shell: str, *arguments: str, user: str = 'demo') -> Done:
+        """The command of the shell `karbor` or `openstack` (data protection) with these arguments, run by the user."""
+        known = self.users[user]
+        login = ['--os-auth-url', self.ready['auth_url'], '--os-username', user, '--os-password', known['password']]
+        login += ['--os-project-name', known['project']]
+        if shell == 'openstack':
+            login += ['--os-user-domain-id', 'default', '--os-project-domain-id', 'default', 'data', 'protection']
+        if shell not in self._preloaded:
+            self._preloaded[shell] = self._preload(*SHELLS[shell])
+        process = self._preloaded[shell]
+        assert process.stdin is not None
+        process.stdin.write(json.dumps([*login, *arguments]) + '\n')
+        process.stdin.flush()
+        line = read_line(process)
+        assert line, f'{shell} {arguments} does not end'
+        return Done(*json.loads(line))
+
+    def _preload(self, python: Path, module: str) -> 'subprocess.Popen[str]':
+        if not python.exists():
+            missing = f'{python} is missing: make venv'
+            pytest.fail(missing) if os.environ.get('CI') else pytest.skip(missing)
+        folder = self.stack.enter_context(tempfile.TemporaryDirectory())
+        environment = {key: value for key, value in os.environ.items() if not key.startswith('OS_')}
+        return self.stack.enter_context(
+            subprocess.Popen(
+                [python, Path(__file__).with_name('preloaded.py'), module],
+                env=environment | {'HOME': folder, 'COLUMNS': '200'},
+                cwd=folder,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+        )
 
     def ended(self, ask: Callable[[], Any], seconds: float = 30) -> Any:
         """The checkpoint or restore that `ask` gets, when its operation has ended."""
@@ -138,8 +181,8 @@ class Protected:
     provider_id: str
 
 
-def first_line(process: 'subprocess.Popen[str]') -> str:
-    """What the process prints first, or nothing if it takes too long."""
+def read_line(process: 'subprocess.Popen[str]') -> str:
+    """What the process prints next, or nothing if it takes too long."""
     assert process.stdout is not None
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)
@@ -158,9 +201,11 @@ def karbor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Karbor]:
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as process,
     ):
         try:
-            line = first_line(process)
+            line = read_line(process)
             assert line, (directory / 'errors').read_text()
-            yield Karbor(json.loads(line))
+            service = Karbor(json.loads(line))
+            with service.stack:
+                yield service
         finally:
             process.terminate()
             try:
