@@ -59,7 +59,7 @@ def _operation(verb: str, path: str, method: Method) -> dict[str, Any]:
         responses[str(code)] = {'$ref': f'#/components/responses/{code}'}
     made: dict[str, Any] = {
         'operationId': f'{verb.lower()}{re.sub(r"[^A-Za-z0-9]+", "_", path)}'.rstrip('_'),
-        'summary': (method.function.__doc__ or '').strip().split('\n')[0],
+        'summary': ' '.join((method.function.__doc__ or '').partition('\n\n')[0].split()),
         'parameters': parameters,
         'responses': responses,
     }

@@ -32,12 +32,12 @@ def show(call: Call) -> dict[str, Any]:
 @method(None, reply=OBJECT | {'required': ['openapi', 'info', 'paths', 'components']})
 def openapi_document(call: Call) -> orjson.Fragment:
     """The API as an OpenAPI 3.1 document."""
-    return _document()
+    return rendered()
 
 
 @functools.cache
-def _document() -> orjson.Fragment:
-    """It is the same as long as the process lives."""
+def rendered() -> orjson.Fragment:
+    """The document, which is the same as long as the process lives."""
     from karbor.api import v1
 
     return orjson.Fragment(orjson.dumps(openapi.document(v1.ROUTES)))
