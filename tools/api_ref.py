@@ -3,8 +3,8 @@
 
 `python tools/api_ref.py` writes a page of `api-ref/source` for each module of `karbor/api/v1`; with `--samples` it
 first records the examples, which takes a Karbor with its sandbox cloud (api_ref_samples.py). It ends with exit status
-1, and says so, when a field or a call of the API has no text, a call no example, or a text no field. With `--check` nothing is
-written, and it is a fault, too, when a page is not what it would be.
+1, and says so, when a field or a call of the API has no text, a call no example, or a text no field. With `--check`
+nothing is written, and it is a fault, too, when a page is not what it would be.
 """
 
 import re
@@ -83,7 +83,7 @@ def _call(name: str, verb: str, path: str, method: Method, texts: Texts) -> Iter
     yield from (heading, '=' * len(heading), '', re.sub('`+', '``', title), '')
     yield f'Policy: ``{method.policy}``. Answer: {method.status}.{_headers(verb, method)}'
     yield ''
-    variables = {part[1:-1]: {'type': 'string'} for part in path.split('/') if part.startswith('{')}
+    variables = {part[1:-1]: method.schema_of(part[1:-1]) for part in path.split('/') if part.startswith('{')}
     yield from _table('In the path', variables, set(variables), name, texts)
     yield from _table('In the query', method.query or {}, set(), name, texts)
     if method.body is not None:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """schemathesis over the document of the API: every reply is one that the document tells, and none is a fault of ours.
 
-Requests are made from the document, as it allows and as it does not; ids in paths and bodies are mostly those of objects
-that are there. The same requests are made each time.
+Requests are made from the document, as it allows and as it does not; ids in paths and bodies are mostly those of
+objects that are there. The same requests are made each time.
 """
 
 import collections
@@ -51,7 +51,7 @@ FORMATS: dict[str, st.SearchStrategy[str]] = {
 }
 for _format, _texts in FORMATS.items():
     schemathesis.openapi.format(_format, _texts)
-TRIGGER = {
+TRIGGER: dict[str, Any] = {
     'name': 'a trigger',
     'type': 'time',
     'properties': {'format': 'crontab', 'pattern': '30 2 * * *'},

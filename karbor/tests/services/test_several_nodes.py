@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Two nodes with an API behind one address: whichever is asked, the answer is the same.
 
-The first is the deployment's, of two worker processes; the second is another karbor-api of one, on the same database and
-broker. Requests go to them in turn, as a balancer would send them.
+The first is the deployment's, of two worker processes; the second is another karbor-api of one, on the same database
+and broker. Requests go to them in turn, as a balancer would send them.
 """
 
 import contextlib
