@@ -34,7 +34,7 @@ CHECKS = [
     checks.response_headers_conformance,
     checks.negative_data_rejection,
 ]
-EXAMPLES = 12  # of each route, as the document allows; and as many as it does not
+EXAMPLES = 20  # of each route, as the document allows; and as many as it does not
 ADMIN = token(PROJECT, 'admin')
 WHO = st.sampled_from([token(), ADMIN, token(PROJECT, 'reader')])
 MODES = {mode.value: mode for mode in (schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE)}
@@ -134,6 +134,11 @@ def _for_project(document: dict[str, Any]) -> dict[str, Any]:
         for operation in verbs.values():
             operation.pop('security', None)
             operation['parameters'] = [found for found in operation['parameters'] if found['name'] != 'project_id']
+            for asked in operation['parameters']:
+                # schemathesis cannot tell which texts are not of this format; `test_bad_input.py` tries them.
+                for schema in (asked['schema'], asked['schema'].get('items', {})):
+                    if asked['in'] == 'query' and schema.get('format') == 'printable':
+                        del schema['format']
         paths[path.format_map(Keeping(project_id=PROJECT))] = verbs
     return document | {'paths': paths}
 
