@@ -3,8 +3,8 @@
 
 `python tools/api_ref.py` writes a page of `api-ref/source` for each module of `karbor/api/v1`; with `--samples` it
 first records the examples, which takes a Karbor with its sandbox cloud (api_ref_samples.py). It ends with exit status
-1, and says so, when a field or a call of the API has no text, or a text has no field. With `--check` nothing is
-written, and it is a fault, too, when a page is not what it would be.
+1, and says so, when a field or a call of the API has no text, a call no example, or a text no field. With `--check`
+nothing is written, and it is a fault, too, when a page is not what it would be.
 """
 
 import re
@@ -83,7 +83,7 @@ def _call(name: str, verb: str, path: str, method: Method, texts: Texts) -> Iter
     yield from (heading, '=' * len(heading), '', re.sub('`+', '``', title), '')
     yield f'Policy: ``{method.policy}``. Answer: {method.status}.{_headers(verb, method)}'
     yield ''
-    variables = {part[1:-1]: {'type': 'string'} for part in path.split('/') if part.startswith('{')}
+    variables = {part[1:-1]: method.schema_of(part[1:-1]) for part in path.split('/') if part.startswith('{')}
     yield from _table('In the path', variables, set(variables), name, texts)
     yield from _table('In the query', method.query or {}, set(), name, texts)
     if method.body is not None:
@@ -118,7 +118,7 @@ def _shown(reply: Mapping[str, Any]) -> dict[str, Any]:
     """The properties of what a reply holds: of its object, or of each object of its list."""
     for inner in reply.get('properties', {}).values():
         if inner.get('type') == 'array':
-            return dict(inner['items']['properties'])
+            return dict(inner['items'].get('properties', {}))
         return dict(inner['properties'])
     return {}
 
@@ -153,6 +153,14 @@ def _sample(title: str, file: str) -> Iterator[str]:
         yield from (f'**{title}**', '', f'.. literalinclude:: samples/{file}', '   :language: json', '')
 
 
+def lacking(verb: str, path: str, method: Method) -> Iterator[str]:
+    """The files that are missing for the example of a call; nothing is to be seen of a body that is always empty."""
+    for kind, schema in (('request', method.body), ('reply', method.reply)):
+        file = f'{sample_name(verb, path)}.{kind}.json'
+        if schema is not None and schema.get('maxProperties') != 0 and not (SAMPLES / file).exists():
+            yield file
+
+
 def main(arguments: list[str]) -> int:
     """Write the pages; the exit status."""
     if '--samples' in arguments:
@@ -166,6 +174,7 @@ def main(arguments: list[str]) -> int:
             file.write_text(text)
     faults = [f'no text for {field}' for field in sorted(texts.missing)]
     faults += [f'no field for {field}' for field in sorted(texts.idle)]
+    faults += [f'no example {file}' for routes in pages().values() for route in routes for file in lacking(*route)]
     faults += [f'not up to date: {file.name}' for file, text in made.items() if file.read_text() != text]
     print(*faults, sep='\n', file=sys.stderr, end='\n' if faults else '')
     return 1 if faults else 0

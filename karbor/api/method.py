@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`@method`: what a method of the API needs and takes, and what it answers; checked before and after it runs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,7 @@ from oslo_utils import strutils
 from pecan import core
 
 from karbor import exception, policies
-from karbor.api import etag, events, idempotency, schema
+from karbor.api import etag, events, hooks, idempotency, schema
 from karbor.api.request import Answer, Call
 from karbor.api.schema import Schema
 from karbor.context import RequestContext
@@ -35,9 +35,11 @@ class Method:
     status: int = 200
     event: events.Event | None = None
     tagged: bool = False
+    faults: tuple[int, ...] = ()
+    path: dict[str, Schema] = field(default_factory=dict)
     checks: dict[str, jsonschema.Draft202012Validator] = field(default_factory=dict)
 
-    # Tests turn this on: every reply is checked against its schema.
+    # Tests turn this on: every reply is checked against its schema, every fault against `codes`.
     check_replies = False
 
     def __post_init__(self) -> None:
@@ -52,7 +54,39 @@ class Method:
 
     def __call__(self, request: core.Request, variables: dict[str, str]) -> Answer:
         """The answer. Raises what the caller did wrong as a KarborError."""
-        call = Call(request, request.context)
+        if not self.check_replies:
+            return self._answer_of(Call(request, request.context), variables)
+        try:
+            return self._answer_of(Call(request, request.context), dict(variables))
+        except Exception as error:
+            code = hooks.known(error).code
+            assert code == 500 or code in self.codes(request.method, variables), f'{code} is not declared'
+            raise
+
+    def codes(self, verb: str, variables: Collection[str]) -> set[int]:
+        """The codes of the faults that a call may be answered with, by what the method declares: THE place for them.
+
+        ``variables`` are the names of those in the path. What nobody foresaw, 500, is not among them.
+        """
+        codes = {400, *self.faults}
+        if not self.public:
+            codes |= {401, 403, 503}
+        if not {'project_id'}.issuperset(variables):
+            codes.add(404)
+        if self.body is not None:
+            codes.add(413)
+        if verb == 'POST':
+            codes |= {409, 422}  # Idempotency-Key
+        if self.tagged and verb in ('PUT', 'DELETE'):
+            codes.add(412)
+        return codes
+
+    def schema_of(self, variable: str) -> Schema:
+        """What the variable of the path has to be: an id, unless ``path`` says otherwise."""
+        return self.path.get(variable) or (schema.TEXT if variable == 'project_id' else schema.UUID)
+
+    def _answer_of(self, call: Call, variables: dict[str, str]) -> Answer:
+        request = call.request
         if not self.public:
             self._admit(call.context, variables)
         if self.query is not None:
@@ -105,8 +139,10 @@ class Method:
 
     def _rendered(self, result: Any) -> bytes:
         rendered = b'' if result is None else orjson.dumps(result)
-        if self.check_replies and self.reply is not None:
-            self.checks['reply'].validate(orjson.loads(rendered))
+        if self.check_replies:
+            assert (result is None) == (self.reply is None)
+            if self.reply is not None:
+                self.checks['reply'].validate(orjson.loads(rendered))
         return rendered
 
 
@@ -119,6 +155,8 @@ def method(
     status: int = 200,
     event: events.Event | None = None,
     tagged: bool = False,
+    faults: tuple[int, ...] = (),
+    path: dict[str, Schema] | None = None,
 ) -> Callable[[Callable[..., Any]], Method]:
     """The one decorator of API methods.
 
@@ -126,9 +164,10 @@ def method(
     of the body, which the method gets alone; ``query`` maps keys of the query to schemas; ``reply``
     is the schema of what the method returns, which may be anything orjson renders, or None for an
     empty body. ``event`` is what notifications tell of it. ``tagged`` replies have an `ETag`, or the request
-    may depend on it: see `etag`.
+    may depend on it: see `etag`. ``faults`` are the codes that it answers beyond what `Method.codes` tells by the
+    other declarations. ``path`` maps variables of the path that are no ids to schemas.
     """
-    return lambda function: Method(function, policy, body, query, reply, status, event, tagged)
+    return lambda function: Method(function, policy, body, query, reply, status, event, tagged, faults, path or {})
 
 
 def _typed(text: str, kind: Any) -> Any:

@@ -71,6 +71,8 @@ UUID: Schema = {'type': 'string', 'format': 'uuid'}
 DATE: Schema = {'type': 'string', 'format': 'date'}
 TEXT: Schema = {'type': 'string', 'format': 'printable'}
 NULLABLE_TEXT: Schema = {'type': ['string', 'null']}
+# A time in UTC, as `views.moment` writes it.
+MOMENT: Schema = {'type': ['string', 'null'], 'pattern': r'^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}$'}
 OBJECT: Schema = {'type': 'object'}
 
 # A null leaf is as good as a missing one.

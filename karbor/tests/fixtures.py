@@ -276,6 +276,14 @@ def publish_provider(id: str, host: str, up: bool = True, **values: Any) -> None
     published.forget()
 
 
+def withdraw_host(host: str) -> None:
+    """Away with the providers that `publish_provider` published for ``host``, and with its service."""
+    with engine.writing() as connection:
+        for model in (models.Provider, models.Service):
+            connection.execute(sa.delete(model).where(model.host == host))
+    published.forget()
+
+
 OPTIONS: dict[str, Any] = {
     'snapshot_name': {'type': 'string', 'title': 'Name', 'default': None},
     'force': {'type': 'boolean', 'title': 'Force', 'default': False},

@@ -51,7 +51,7 @@ SHOWN = {
     'protection_plan': {'type': 'object', 'required': ['id', 'name', 'provider_id', 'resources']},
     'resource_graph': {'type': 'string'},
     'created_at': {'type': ['string', 'null'], 'format': 'date'},
-    'created_time': schema.NULLABLE_TEXT,
+    'created_time': schema.MOMENT,
     'extra_info': schema.NULLABLE_TEXT,
 }
 NOTHING = {'type': 'object', 'maxProperties': 0}
@@ -154,6 +154,7 @@ def show(call: Call, provider_id: str, checkpoint_id: str) -> dict[str, Any]:
     'provider:checkpoint_delete',
     reply=NOTHING,
     event=events.Event('checkpoint_delete', checkpoint_id=events.variable('checkpoint_id')),
+    faults=(409,),
 )
 def delete(call: Call, provider_id: str, checkpoint_id: str) -> dict[str, Any]:
     """Begin to delete a checkpoint that is available or failed."""
@@ -166,6 +167,7 @@ def delete(call: Call, provider_id: str, checkpoint_id: str) -> dict[str, Any]:
     body=RESET,
     reply=NOTHING,
     event=events.Event('checkpoint_update', checkpoint_id=events.variable('checkpoint_id')),
+    faults=(409,),
 )
 def reset_state(call: Call, provider_id: str, checkpoint_id: str) -> dict[str, Any]:
     """Set the state of a checkpoint that nothing works on to `available` or `error`."""

@@ -19,9 +19,8 @@ SHOWN = {
         ('checkpoint_id', 'plan_id', 'provider_id', 'restore_id', 'verification_id', 'scheduled_operation_id'),
         schema.NULLABLE_TEXT,
     ),
-    **dict.fromkeys(
-        ('project_id', 'status', 'status_details', 'started_at', 'ended_at', 'error_info'), schema.NULLABLE_TEXT
-    ),
+    **dict.fromkeys(('project_id', 'status', 'status_details', 'error_info'), schema.NULLABLE_TEXT),
+    **dict.fromkeys(('started_at', 'ended_at'), schema.MOMENT),
     'extra_info': {},
     'resumable': {'type': ['boolean', 'null']},
 }

@@ -120,7 +120,12 @@ def update(call: Call, plan_id: str) -> dict[str, Any]:
     return show.function(call, plan_id)
 
 
-@method('plan:delete', event=events.Event('plan_delete', id=events.variable('plan_id')), tagged=True)
+@method(
+    'plan:delete',
+    event=events.Event('plan_delete', id=events.variable('plan_id')),
+    tagged=True,
+    faults=(409,),
+)
 def delete(call: Call, plan_id: str) -> None:
     """Delete a plan that no scheduled operation uses. Its checkpoints stay."""
     _remove(find(call, plan_id, 'plan:delete'), etag.expected(call, models.Plan, plan_id))

@@ -11,6 +11,7 @@ from karbor.api import listing, schema
 from karbor.api.method import Call, method
 from karbor.rpc.protection import ProtectionClient
 
+PATH = dict.fromkeys(('type', 'id'), schema.TEXT | {'minLength': 1})
 INSTANCE = {
     'id': {'type': 'string'},
     'type': {'type': 'string'},
@@ -19,13 +20,14 @@ INSTANCE = {
 }
 SHOWN = {**INSTANCE, 'dependent_resources': {'type': 'array', 'items': schema.whole(**INSTANCE)}}
 PARAMETERS = {'parameters': {'type': 'string', 'maxLength': 4096}}
+TYPES = {'type': 'array', 'items': {'type': 'string'}}
 # A cloud tells neither status nor time of an instance here: those leave the order as it is.
 SORTS = ('id', 'name', 'status', 'created_at')
 
 _protection = ProtectionClient()
 
 
-@method('protectable:get_all', reply={'type': 'object', 'required': ['protectable_type']})
+@method('protectable:get_all', reply=schema.whole(protectable_type=TYPES))
 def types(call: Call) -> dict[str, Any]:
     """List the types of resources that can be protected."""
     return {'protectable_type': _protection.list_protectable_types(call.context)}
@@ -33,7 +35,8 @@ def types(call: Call) -> dict[str, Any]:
 
 @method(
     'protectable:get',
-    reply=schema.reply('protectable_type', name={'type': 'string'}, dependent_types={'type': 'array'}),
+    reply=schema.reply('protectable_type', name={'type': 'string'}, dependent_types=TYPES),
+    path=PATH,
 )
 def show_type(call: Call, type: str) -> dict[str, Any]:
     """Show a type, with the types of what may depend on its resources."""
@@ -44,6 +47,7 @@ def show_type(call: Call, type: str) -> dict[str, Any]:
     'protectable:instance_get_all',
     query=listing.QUERY | PARAMETERS,
     reply=schema.replies('instances', **SHOWN),
+    path=PATH,
 )
 def instances(call: Call, type: str) -> dict[str, Any]:
     """List the caller's instances of a type, each with what depends on it."""
@@ -60,7 +64,13 @@ def instances(call: Call, type: str) -> dict[str, Any]:
     return listing.reply(call, 'instances', found)
 
 
-@method('protectable:instance_get', query=PARAMETERS, reply=schema.reply('instance', **SHOWN))
+@method(
+    'protectable:instance_get',
+    query=PARAMETERS,
+    reply=schema.reply('instance', **SHOWN),
+    path=PATH,
+    faults=(409,),
+)
 def show_instance(call: Call, type: str, id: str) -> dict[str, Any]:
     """Show an instance with what depends on it."""
     found = _protection.show_protectable_instance(call.context, type, id, _parameters(call.query))

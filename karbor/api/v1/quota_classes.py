@@ -15,14 +15,16 @@ BODY = {
     'additionalProperties': False,
 }
 
+PATH = {'class_name': schema.NAME}
 
-@method('quota_class:get', reply=schema.reply('quota_class', **quotas.SHOWN, id={'type': 'string'}))
+
+@method('quota_class:get', reply=schema.reply('quota_class', **quotas.SHOWN, id={'type': 'string'}), path=PATH)
 def show(call: Call, class_name: str) -> dict[str, Any]:
     """Show the limits of a quota class; where it has none, those of the configuration."""
     return {'quota_class': quota.class_limits(_checked(class_name)) | {'id': class_name}}
 
 
-@method('quota_class:update', body=BODY, reply=schema.reply('quota_class', **quotas.SHOWN))
+@method('quota_class:update', body=BODY, reply=schema.reply('quota_class', **quotas.SHOWN), path=PATH)
 def update(call: Call, class_name: str) -> dict[str, Any]:
     """Give a quota class limits. Those of `default` hold at once for every project without limits of its own."""
     quota.set_class_limits(_checked(class_name), quotas.wanted(call.body['quota_class']))

@@ -16,8 +16,8 @@ SHOWN = {
     'status': {'enum': [*ResourceStatus, None]},
     'status_details': schema.NULLABLE_TEXT,
     'progress': {'type': ['integer', 'null'], 'minimum': 0, 'maximum': 100},
-    'started_at': schema.NULLABLE_TEXT,
-    'ended_at': schema.NULLABLE_TEXT,
+    'started_at': schema.MOMENT,
+    'ended_at': schema.MOMENT,
 }
 LIST = {'type': 'array', 'items': schema.whole(**SHOWN), 'maxItems': 1000}
 

@@ -43,6 +43,7 @@ def index(call: Call) -> dict[str, Any]:
         parameters=events.given('restore', 'parameters'),
         checkpoint_id=events.given('restore', 'checkpoint_id'),
     ),
+    faults=(404,),
 )
 def create(call: Call) -> dict[str, Any]:
     """Restore an available checkpoint: the reply is the restore, in `in_progress`."""

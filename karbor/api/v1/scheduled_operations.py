@@ -72,6 +72,7 @@ def index(call: Call) -> dict[str, Any]:
     body=CREATE,
     reply=schema.reply(KEY, **SHOWN),
     event=events.Event('scheduled_operation_create', operation_obj=events.given(KEY)),
+    faults=(404,),
 )
 def create(call: Call) -> dict[str, Any]:
     """Schedule an operation: it is stored for the next time that its trigger is due."""

@@ -26,7 +26,7 @@ SHOWN = {
     'host': schema.NULLABLE_TEXT,
     'status': {'enum': [ENABLED, DISABLED]},
     'state': {'enum': ['up', 'down']},
-    'updated_at': schema.NULLABLE_TEXT,
+    'updated_at': schema.MOMENT,
     'disabled_reason': schema.NULLABLE_TEXT,
 }
 
@@ -42,7 +42,12 @@ def index(call: Call) -> dict[str, Any]:
     return {'services': [_view(row) for row in repository.find(SERVICE, None, filters, [('id', 'asc')])]}
 
 
-@method('service:update', body=UPDATE, reply=schema.reply('service', **SHOWN))
+@method(
+    'service:update',
+    body=UPDATE,
+    reply=schema.reply('service', **SHOWN),
+    path={'id': {'type': 'integer', 'minimum': 0, 'maximum': MOST}},
+)
 def update(call: Call, id: str) -> dict[str, Any]:
     """Enable or disable an operation engine: a disabled one goes on reporting, and claims nothing.
 

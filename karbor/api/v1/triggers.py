@@ -114,7 +114,12 @@ def update(call: Call, trigger_id: str) -> dict[str, Any]:
     return show.function(call, trigger_id)
 
 
-@method('trigger:delete', event=events.Event('trigger_delete', id=events.variable('trigger_id')), tagged=True)
+@method(
+    'trigger:delete',
+    event=events.Event('trigger_delete', id=events.variable('trigger_id')),
+    tagged=True,
+    faults=(409,),
+)
 def delete(call: Call, trigger_id: str) -> None:
     """Delete a trigger that no scheduled operation uses."""
     _remove(find(call, trigger_id, 'trigger:delete'), etag.expected(call, models.Trigger, trigger_id))

@@ -36,6 +36,7 @@ def index(call: Call) -> dict[str, Any]:
         parameters=events.given('verification', 'parameters'),
         checkpoint_id=events.given('verification', 'checkpoint_id'),
     ),
+    faults=(404,),
 )
 def create(call: Call) -> dict[str, Any]:
     """Verify an available checkpoint: the reply is the verification, in `in_progress`."""

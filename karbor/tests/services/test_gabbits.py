@@ -10,12 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
 from gabbi import handlers, suitemaker, utils
 from keystoneauth1 import session
 from keystoneauth1.identity import v3
 
-from karbor.db import engine, models
 from karbor.sandbox.cloud import Sandbox
 from karbor.tests import databases, fixtures, functional
 from karbor.tests.services.deployment import CLOUD, NOOP, Deployment
@@ -76,9 +74,8 @@ def other_hosts(karbor: Deployment) -> Iterator[None]:
         unavailable = {'karbor-server-protection-plugin': 'the plugin cannot be loaded (ImportError)'}
         fixtures.publish_provider('00000000-0000-4000-8000-000000000bad', 'there', unavailable=unavailable)
         yield
-        with engine.writing() as connection:
-            for model in (models.Provider, models.Service):
-                connection.execute(sa.delete(model).where(model.host.in_(['gone', 'there'])))
+        for host in ('gone', 'there'):
+            fixtures.withdraw_host(host)
 
 
 def _adapted(told: Json, unfit: set[str], tokens: Tokens) -> Json:
