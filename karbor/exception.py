@@ -175,7 +175,6 @@ class BackendFault(KarborError):
     """
 
     code = 503
-    retry_after = ServiceUnavailable.retry_after
 
     REASONS = {
         'unreachable': 'the service cannot be reached',
@@ -218,7 +217,8 @@ class BackendFault(KarborError):
         return BackendFault, (self.reason, self.service, self.request_id, self.detail, self.transient)
 
 
-class ProtectableListFailed(ServiceUnavailable):
+class ProtectableListFailed(KarborError):
+    code = 503
     message = 'Listing %(type)s failed: %(reason)s'
 
 
@@ -228,7 +228,6 @@ class ProtectableListFailed(ServiceUnavailable):
 class BankError(KarborError):
     code = 503
     message = 'bank: %(reason)s'
-    retry_after: int | None = ServiceUnavailable.retry_after
 
     def __init__(self, reason: str = 'the bank cannot be read or written') -> None:
         super().__init__(reason=reason)
@@ -236,7 +235,6 @@ class BankError(KarborError):
 
 class BankObjectNotFound(BankError):
     code = 404
-    retry_after = None
 
 
 class BankUnavailable(BankError):
@@ -245,7 +243,6 @@ class BankUnavailable(BankError):
 
 class BankKeyInvalid(BankError):
     code = 400
-    retry_after = None
 
 
 # --- configuration -------------------------------------------------------------------------------

@@ -91,7 +91,6 @@ def show(call: Call, operation_log_id: str, provider_id: str | None = None) -> d
     'operation_log:get',
     body=ACTION,
     reply=schema.reply('operation_log', **SHOWN),
-    status=202,
 )
 def act(call: Call, operation_log_id: str) -> dict[str, Any]:
     """Cancel an operation that has not ended, or take up what failed of a restore or delete again."""
