@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from karbor import exception, parameters, policies
+from karbor import exception, parameters, policies, statuses
 from karbor.api import listing, published, schema, views
 from karbor.api.method import Call
 from karbor.api.v1 import resources
@@ -75,9 +75,13 @@ class Records:
             raise self.made.not_found(id=id)
         return {self.noun: self._views(rows)[0] | {'resources': resources.of_operation(rows[0].operation_id)}}
 
-    def shortly(self, id: str) -> dict[str, Any]:
-        """One that was accepted just now."""
-        return {self.noun: self._views(self._rows(id))[0]}
+    def accepted(self, call: Call, id: str) -> dict[str, Any]:
+        """One that was accepted just now, or by an earlier attempt of ``call``: that as it is now. A small one may be
+        done: it is told as it was accepted, which is what callers compare.
+        """
+        shown = self._views(self._rows(id))[0]
+        as_accepted = {'status': RestoreStatus.IN_PROGRESS, 'status_details': statuses.ACCEPTED}
+        return {self.noun: shown if call.again else shown | as_accepted}
 
     def new(self, call: Call, given: dict[str, Any]) -> Any:
         """What ``given`` of a body asks for, in `in_progress`; not written yet. Raises ProviderNotFound,

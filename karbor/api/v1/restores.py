@@ -50,7 +50,7 @@ def create(call: Call) -> dict[str, Any]:
     given = call.body['restore']
     _refuse_other_cloud(given)
     accepted = submission.restore(call.context, RESTORES.new(call, given), call.again)
-    return submission.patiently(lambda: RESTORES.shortly(accepted.id))
+    return submission.patiently(lambda: RESTORES.accepted(call, accepted.id))
 
 
 @method('restore:get', reply=schema.reply('restore', **SHOWN, resources=resources.LIST))

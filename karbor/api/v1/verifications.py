@@ -41,7 +41,7 @@ def index(call: Call) -> dict[str, Any]:
 def create(call: Call) -> dict[str, Any]:
     """Verify an available checkpoint: the reply is the verification, in `in_progress`."""
     accepted = submission.verify(call.context, VERIFICATIONS.new(call, call.body['verification']), call.again)
-    return submission.patiently(lambda: VERIFICATIONS.shortly(accepted.id))
+    return submission.patiently(lambda: VERIFICATIONS.accepted(call, accepted.id))
 
 
 @method('verification:get', reply=schema.reply('verification', **SHOWN, resources=resources.LIST))
