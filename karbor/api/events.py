@@ -54,7 +54,7 @@ def told(event: Event | None, call: Call, variables: dict[str, str]) -> Iterator
     notifications.send(BINARY, f'{event.name}.start', payload)
     try:
         yield results
-    except Exception as error:
+    except Exception as error:  # whatever ends a request is told, and raised again
         fault = hooks.known(error)
         failed = {'message': hooks.told(fault), 'exception': [type(fault).__name__]}
         notifications.send(BINARY, f'{event.name}.error', payload | failed)

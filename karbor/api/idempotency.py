@@ -49,7 +49,7 @@ def once(call: Call, answer: Callable[[], Answer]) -> Answer:
     call.id, call.again = row.source, row.attempt > 1
     try:
         made = answer()
-    except Exception as error:
+    except Exception as error:  # whatever ends a request lets its key go, and is raised again
         _quietly(_release, row, error)
         raise
     _quietly(_store, row, made)

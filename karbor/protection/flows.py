@@ -204,7 +204,7 @@ def _add_rows(run: Run, session: Any) -> None:
             }
             for position, node in some
         ]
-        session.execute(models.OperationResource.__table__.insert(), rows)  # type: ignore[attr-defined]
+        session.execute(repository.table_of(models.OperationResource).insert(), rows)
 
 
 def _unsupported(run: Run, node: Resource) -> str | None:

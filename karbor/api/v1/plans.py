@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from karbor import exception, parameters, policies, quota
-from karbor.api import etag, events, listing, published, schema, views
+from karbor.api import etag, events, listing, owned, published, schema, views
 from karbor.api.method import Call, method
 from karbor.db import engine, models, repository
 from karbor.objects.plan import Plan
@@ -145,12 +145,7 @@ def _remove(plan: Plan, expected: dict[str, Any]) -> None:
 
 def find(call: Call, plan_id: str, rule: str) -> Plan:
     """The plan, if the caller may see it and do ``rule`` to it. Raises PlanNotFound, Forbidden."""
-    plan = Plan.get(plan_id)
-    if not policies.allows('plan:get', call.context, plan.project_id):
-        raise exception.PlanNotFound(id=plan_id)
-    if not policies.allows(rule, call.context, plan.project_id):
-        raise exception.Forbidden(action=rule)
-    return plan
+    return owned.find(call, Plan, plan_id, 'plan:get', rule)
 
 
 @engine.repeated

@@ -7,7 +7,7 @@ from oslo_config import cfg
 from oslo_utils import timeutils
 
 from karbor import exception, parameters, policies, recurrence
-from karbor.api import etag, events, listing, schema, views
+from karbor.api import etag, events, listing, owned, schema, views
 from karbor.api.method import Call, method
 from karbor.db import engine, models, repository
 from karbor.objects.trigger import Trigger
@@ -138,12 +138,7 @@ def _remove(trigger: Trigger, expected: dict[str, Any]) -> None:
 
 def find(call: Call, trigger_id: str, rule: str) -> Trigger:
     """The trigger, if the caller may see it and do ``rule`` to it. Raises TriggerNotFound, Forbidden."""
-    trigger = Trigger.get(trigger_id)
-    if not policies.allows('trigger:get', call.context, trigger.project_id):
-        raise exception.TriggerNotFound(id=trigger_id)
-    if not policies.allows(rule, call.context, trigger.project_id):
-        raise exception.Forbidden(action=rule)
-    return trigger
+    return owned.find(call, Trigger, trigger_id, 'trigger:get', rule)
 
 
 def _properties(given: dict[str, Any]) -> dict[str, Any]:

@@ -72,6 +72,9 @@ def clock(day, *times):
 
 
 _LONG_MONTHS = {1: 31, 3: 31, 5: 31, 7: 31, 8: 31, 10: 31, 12: 31}
+EVERY_20_MINUTES = [
+    datetime.datetime(1997, 9, day, hour, minute) for day in (2, 3) for hour in range(9, 17) for minute in (0, 20, 40)
+]
 RFC = {
     'daily for 10 occurrences': ('FREQ=DAILY;COUNT=10', None, days(f'1997 Sep {span(2, 11)}'), True),
     'daily until December 24, 1997': (
@@ -298,23 +301,13 @@ RFC = {
     'every 20 minutes from 9:00 to 16:40 every day, daily': (
         'FREQ=DAILY;BYHOUR=9,10,11,12,13,14,15,16;BYMINUTE=0,20,40',
         None,
-        [
-            datetime.datetime(1997, 9, day, hour, minute)
-            for day in (2, 3)
-            for hour in range(9, 17)
-            for minute in (0, 20, 40)
-        ],
+        EVERY_20_MINUTES,
         False,
     ),
     'every 20 minutes from 9:00 to 16:40 every day, minutely': (
         'FREQ=MINUTELY;INTERVAL=20;BYHOUR=9,10,11,12,13,14,15,16',
         None,
-        [
-            datetime.datetime(1997, 9, day, hour, minute)
-            for day in (2, 3)
-            for hour in range(9, 17)
-            for minute in (0, 20, 40)
-        ],
+        EVERY_20_MINUTES,
         False,
     ),
     'WKST makes a difference: Monday': (

@@ -17,22 +17,10 @@ from karbor.protection import flows
 from karbor.protection import run as runs
 from karbor.protection.book import Book
 from karbor.tests.unit.protection import backend as backends
-from karbor.tests.unit.protection.service import PROVIDER, Service
+from karbor.tests.unit.protection.service import PROVIDER
 from karbor.tests.unit.protection.test_operations import checkpoint, operation, rows, until
 
 CONF = cfg.CONF
-
-
-@pytest.fixture
-def backend():
-    return backends.Backend()
-
-
-@pytest.fixture
-def service(database, backend):
-    made = Service(backend, [backends.protection(backend), backends.protection(backend, ('Branch',), name='Branches')])
-    yield made
-    made.conductor.stop(5)
 
 
 @pytest.fixture

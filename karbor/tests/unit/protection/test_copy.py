@@ -15,22 +15,9 @@ from karbor.objects.checkpoint import Checkpoint
 from karbor.plugins.banks import layout
 from karbor.protection import flows, recovery
 from karbor.tests.unit.protection import backend as backends
-from karbor.tests.unit.protection.service import Service
 from karbor.tests.unit.protection.test_operations import checkpoint, operation, rows, until
 
 CONF = cfg.CONF
-
-
-@pytest.fixture
-def backend():
-    return backends.Backend()
-
-
-@pytest.fixture
-def service(database, backend):
-    made = Service(backend, [backends.protection(backend), backends.protection(backend, ('Branch',), name='Branches')])
-    yield made
-    made.conductor.stop(5)
 
 
 @pytest.fixture

@@ -20,18 +20,6 @@ from karbor.tests.unit.protection.service import PROVIDER, Service
 CONF = cfg.CONF
 
 
-@pytest.fixture
-def backend():
-    return backends.Backend()
-
-
-@pytest.fixture
-def service(database, backend):
-    made = Service(backend, [backends.protection(backend), backends.protection(backend, ('Branch',), name='Branches')])
-    yield made
-    made.conductor.stop(5)
-
-
 def operation(id):
     return repository.get(models.OperationLog, id)
 

@@ -13,21 +13,8 @@ from karbor.db import models, repository
 from karbor.objects import operation_resource
 from karbor.objects.verification import Verification
 from karbor.protection import recovery
-from karbor.tests.unit.protection import backend as backends
-from karbor.tests.unit.protection.service import PROVIDER, Service
+from karbor.tests.unit.protection.service import PROVIDER
 from karbor.tests.unit.protection.test_operations import checkpoint, operation, rows, until
-
-
-@pytest.fixture
-def backend():
-    return backends.Backend()
-
-
-@pytest.fixture
-def service(database, backend):
-    made = Service(backend, [backends.protection(backend), backends.protection(backend, ('Branch',), name='Branches')])
-    yield made
-    made.conductor.stop(5)
 
 
 @pytest.fixture
